@@ -1,0 +1,149 @@
+#include "bindings/numpy.h"
+#include "core/blas_threads.h"
+#include "core/fold_gram.h"
+#include "core/fold_qr.h"
+#include "core/folds.h"
+#include "core/linalg.h"
+#include "core/random.h"
+#include "core/row_gram.h"
+#include "core/thread_pool.h"
+
+// For threadpoolctl, which finds them by name.
+extern "C" {
+__attribute__((visibility("default"))) int manyfit_get_num_threads() { return manyfit::default_threads(); }
+__attribute__((visibility("default"))) void manyfit_set_num_threads(int threads) {
+  manyfit::set_default_threads(threads);
+}
+}
+
+namespace manyfit::bindings {
+namespace {
+
+void install_routines(const py::dict& routines) {
+  for (const auto& [name, object] : routines) {
+    const auto capsule = py::reinterpret_borrow<py::capsule>(object);
+    void* routine = PyCapsule_GetPointer(capsule.ptr(), PyCapsule_GetName(capsule.ptr()));
+    if (routine == nullptr) throw py::error_already_set();
+    install_lapack(py::cast<std::string>(name), routine);
+  }
+}
+
+Part part_named(const std::string& name) {
+  if (name == "train") return Part::train;
+  if (name == "test") return Part::test;
+  throw InvalidInput("part must be 'train' or 'test', got '" + name + "'");
+}
+
+void bind_system(py::module_& m) {
+  m.def("lapack_routines", &lapack_routines);
+  m.def("blas_routines", [] { return std::vector<std::string>(); });
+  m.def("install_lapack", &install_routines, py::arg("routines"));
+  m.def(
+      "install_blas_threads",
+      [](uintptr_t get, uintptr_t set) {
+        install_blas_threads(reinterpret_cast<int (*)()>(get), reinterpret_cast<void (*)(int)>(set));
+      },
+      py::arg("get"), py::arg("set"));
+  m.def("default_threads", &default_threads);
+  m.def("set_default_threads", &set_default_threads, py::arg("threads"));
+  m.def("thread_limits", [] {
+    const ThreadLimits limits = thread_limits();
+    return py::dict(py::arg("affinity") = limits.affinity, py::arg("quota") = limits.quota,
+                    py::arg("environment") = limits.environment, py::arg("set") = limits.set);
+  });
+  m.def("build_info", [] {
+    return py::dict(py::arg("cpu_level") = MANYFIT_CPU_LEVEL, py::arg("compiler") = MANYFIT_COMPILER,
+                    py::arg("flags") = MANYFIT_COMPILE_FLAGS, py::arg("build_type") = MANYFIT_BUILD_TYPE,
+                    py::arg("eigen") = MANYFIT_EIGEN, py::arg("pybind11") = MANYFIT_PYBIND11);
+  });
+  py::class_<Execution>(m, "Execution")
+      .def(py::init([](int threads, py::object progress) {
+             return Execution{threads, std::move(progress)};
+           }),
+           py::arg("threads") = 0, py::arg("progress") = py::none());
+  m.def(
+      "philox_words",
+      [](uint64_t seed, uint64_t stream, uint64_t index) { return Philox(seed, stream).words(index); },
+      py::arg("seed"), py::arg("stream"), py::arg("index"));
+}
+
+void bind_folds(py::module_& m) {
+  py::class_<Folds>(m, "Folds")
+      .def_readonly("n_rows", &Folds::n_rows)
+      .def_property_readonly("n_atoms", &Folds::n_atoms)
+      .def_property_readonly("splits", [](const Folds& folds) { return folds.splits; })
+      .def("__eq__", [](const Folds& a, const Folds& b) { return a == b; }, py::is_operator())
+      .def("training_rows", &Folds::training_rows, py::arg("split"));
+  m.def("all_rows", &all_rows, py::arg("n_rows"));
+  m.def(
+      "make_folds",
+      [](int64_t n_rows, const std::vector<std::pair<py::array, py::array>>& splits, int64_t max_atoms) {
+        std::vector<Split> views;
+        for (const auto& [train, test] : splits)
+          views.push_back({vector_view<int64_t>(train, "cv"), vector_view<int64_t>(test, "cv")});
+        const py::gil_scoped_release no_gil;
+        return make_folds(n_rows, views, max_atoms);
+      },
+      py::arg("n_rows"), py::arg("splits"), py::arg("max_atoms"));
+}
+
+void bind_prepared(py::module_& m) {
+  py::class_<FoldGram>(m, "FoldGram")
+      .def_property_readonly("finite", &FoldGram::finite)
+      .def_readonly("folds", &FoldGram::folds)
+      .def(
+          "moments",
+          [](const FoldGram& gram, int64_t split, const std::string& part, bool centred) {
+            const Moments result = moments(gram, split, part_named(part), centred);
+            return py::dict(py::arg("weight") = result.weight, py::arg("mean") = to_numpy(result.mean),
+                            py::arg("target_mean") = to_numpy(result.target_mean),
+                            py::arg("gram") = to_numpy(result.gram), py::arg("cross") = to_numpy(result.cross),
+                            py::arg("target_squares") = to_numpy(result.target_squares));
+          },
+          py::arg("split"), py::arg("part"), py::arg("centred"));
+  py::class_<FoldQR>(m, "FoldQR").def_readonly("folds", &FoldQR::folds);
+  py::class_<RowGram>(m, "RowGram").def_property_readonly("finite", [](const RowGram& gram) {
+    return gram.products.diagonal().allFinite();
+  });
+  m.def(
+      "fold_gram",
+      [](const py::array& X, const py::object& Y, const py::object& w, Folds folds, const Execution& execution) {
+        return by_dtype(X, [&]<class T>(T) {
+          const Table<T> table(X, Y, w);
+          return run(execution, [&](const Context& context) {
+            return fold_gram_cpu(table.X, table.Y, table.weight, std::move(folds), context);
+          });
+        });
+      },
+      py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("execution"));
+  m.def(
+      "fold_qr",
+      [](const py::array& X, const py::object& Y, const py::object& w, Folds folds, const Execution& execution) {
+        return by_dtype(X, [&]<class T>(T) {
+          const Table<T> table(X, Y, w);
+          return run(execution, [&](const Context& context) {
+            return fold_qr_cpu(table.X, table.Y, table.weight, std::move(folds), context);
+          });
+        });
+      },
+      py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("execution"));
+  m.def(
+      "row_gram",
+      [](const py::array& X, const Execution& execution) {
+        return by_dtype(X, [&]<class T>(T) {
+          const auto view = matrix_view<T>(X, "X");
+          return run(execution, [&](const Context& context) { return row_gram_cpu(view, context); });
+        });
+      },
+      py::arg("X"), py::arg("execution"));
+}
+
+}  // namespace
+
+void bind_core(py::module_& m) {
+  bind_system(m);
+  bind_folds(m);
+  bind_prepared(m);
+}
+
+}  // namespace manyfit::bindings

@@ -1,0 +1,196 @@
+#include "core/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+namespace manyfit {
+namespace {
+
+thread_local bool running_task = false;
+std::atomic<int> threads_set{0};
+
+int process_id() {
+#if defined(__unix__) || defined(__APPLE__)
+  return static_cast<int>(getpid());
+#else
+  return 0;
+#endif
+}
+
+int affinity_count() {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+// Control group v2 ("max 100000" or "150000 100000"), then v1; read once, as containers fix it at start.
+int quota_count() {
+  static const int count = [] {
+    const auto rounded = [](double quota, double period) {
+      return quota > 0 && period > 0 ? std::max(1, static_cast<int>((quota + period - 1) / period)) : 0;
+    };
+    if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2) {
+      std::string quota;
+      double period = 0;
+      v2 >> quota >> period;
+      return quota == "max" ? 0 : rounded(std::atof(quota.c_str()), period);
+    }
+    double quota = 0;
+    double period = 0;
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
+    return rounded(quota, period);
+  }();
+  return count;
+}
+
+int environment_count(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return 0;
+  int count = 0;
+  const auto [end, error] = std::from_chars(text, text + std::strlen(text), count);
+  return error == std::errc() && count > 0 ? count : 0;  // OpenMP allows lists ("4,2"): the first counts
+}
+
+}  // namespace
+
+ThreadLimits thread_limits() {
+  const int own = environment_count("MANYFIT_NUM_THREADS");
+  return {affinity_count(), quota_count(), own > 0 ? own : environment_count("OMP_NUM_THREADS"), threads_set};
+}
+
+int default_threads() {
+  if (const int set = threads_set; set > 0) return set;
+  if (const int own = environment_count("MANYFIT_NUM_THREADS"); own > 0) return own;
+  const ThreadLimits limits = thread_limits();
+  int threads = std::max(1, limits.affinity);
+  for (const int limit : {limits.quota, limits.environment})
+    if (limit > 0) threads = std::min(threads, limit);
+  return threads;
+}
+
+void set_default_threads(int threads) { threads_set = std::max(0, threads); }
+
+// One call of run(). Kept alive by the tickets of helpers that come late; those find no index left and
+// touch nothing else.
+struct Run {
+  int64_t count;
+  const std::function<void(int64_t)>* task;
+  std::atomic<int64_t> next{0};
+  std::atomic<int64_t> ended{0};
+  std::mutex mutex;
+  std::condition_variable all_ended;
+
+  void work() {
+    running_task = true;
+    for (int64_t i; (i = next.fetch_add(1)) < count;) {
+      (*task)(i);
+      if (ended.fetch_add(1) + 1 == count) {
+        const std::lock_guard lock(mutex);
+        all_ended.notify_all();
+      }
+    }
+    running_task = false;
+  }
+};
+
+struct ThreadPool::State {
+  std::mutex mutex;
+  std::condition_variable ticket_came;
+  std::deque<std::shared_ptr<Run>> tickets;
+  int workers = 0;
+};
+
+ThreadPool::ThreadPool() : state_(std::make_shared<State>()) {}
+
+ThreadPool& ThreadPool::instance() {
+  // A forked child has none of the parent's threads and must not trust its locks: it gets a pool of its own,
+  // and the parent's is forgotten. Pools live until the process ends.
+  struct Owned {
+    int process;
+    ThreadPool pool;
+  };
+  static std::atomic<Owned*> current{nullptr};
+  Owned* seen = current.load();
+  while (seen == nullptr || seen->process != process_id()) {
+    auto* fresh = new Owned{process_id(), ThreadPool()};
+    if (current.compare_exchange_strong(seen, fresh)) return fresh->pool;
+    delete fresh;
+  }
+  return seen->pool;
+}
+
+bool ThreadPool::inside_task() { return running_task; }
+
+void ThreadPool::ensure_workers(int workers) {
+  const std::lock_guard lock(state_->mutex);
+  while (state_->workers < workers) {
+    try {
+      std::thread([state = state_] {
+        for (;;) {
+          std::shared_ptr<Run> run;
+          {
+            std::unique_lock wait(state->mutex);
+            state->ticket_came.wait(wait, [&] { return !state->tickets.empty(); });
+            run = std::move(state->tickets.front());
+            state->tickets.pop_front();
+          }
+          run->work();
+        }
+      }).detach();
+    } catch (const std::system_error&) {
+      return;  // the system has no more threads to give: fewer do the same work
+    }
+    ++state_->workers;
+  }
+}
+
+void ThreadPool::run(int64_t count, int threads, const std::function<void(int64_t)>& task,
+                     const std::function<void()>& while_waiting) {
+  const int helpers = static_cast<int>(std::min<int64_t>(threads, count)) - 1;
+  if (helpers <= 0) {
+    running_task = true;
+    for (int64_t i = 0; i < count; ++i) task(i);
+    running_task = false;
+    return;
+  }
+  ensure_workers(helpers);
+  const auto run = std::make_shared<Run>();
+  run->count = count;
+  run->task = &task;
+  {
+    const std::lock_guard lock(state_->mutex);
+    for (int i = 0; i < helpers; ++i) state_->tickets.push_back(run);
+  }
+  state_->ticket_came.notify_all();
+  run->work();
+  std::unique_lock lock(run->mutex);
+  while (!run->all_ended.wait_for(lock, std::chrono::milliseconds(50), [&] { return run->ended == count; })) {
+    lock.unlock();
+    while_waiting();
+    lock.lock();
+  }
+}
+
+}  // namespace manyfit

@@ -1,0 +1,51 @@
+// Jobs that train on the same rows with the same centring, and so share all that does not depend on a penalty.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "core/context.h"
+#include "core/linalg.h"
+#include "linear_model/ridge.h"
+
+namespace manyfit {
+
+struct LinearGroup {
+  int64_t split;
+  bool fit_intercept;
+  std::vector<size_t> jobs;
+};
+
+inline std::vector<LinearGroup> grouped(const std::vector<LinearJob>& jobs) {
+  std::map<std::pair<int64_t, bool>, size_t> places;
+  std::vector<LinearGroup> groups;
+  for (size_t b = 0; b < jobs.size(); ++b) {
+    const auto [place, added] = places.try_emplace({jobs[b].split, jobs[b].fit_intercept}, groups.size());
+    if (added) groups.push_back({jobs[b].split, jobs[b].fit_intercept, {}});
+    groups[place->second].jobs.push_back(b);
+  }
+  return groups;
+}
+
+// Groups side by side on our threads, or one by one where each brings matrices that use the BLAS's.
+inline void for_each_group(const std::vector<LinearGroup>& groups, int64_t matrix_size, const Context& context,
+                           const std::function<void(const LinearGroup&)>& task) {
+  if (matrix_size >= kLargeMatrix) {
+    for (const LinearGroup& group : groups) {
+      context.check();
+      task(group);
+    }
+    return;
+  }
+  context.parallel_for("linear models", static_cast<int64_t>(groups.size()),
+                       [&](int64_t g) { task(groups[static_cast<size_t>(g)]); });
+}
+
+// The largest condition number of a Gram whose rounding still leaves the solution accurate: to 1e-9 in double, and
+// in float32 to what its own rounding of the data costs anyway.
+inline double condition_limit(double precision) { return precision > 1e-12 ? 5e3 : 1e-9 / precision; }
+
+}  // namespace manyfit

@@ -1,0 +1,82 @@
+"""How native code runs: on which device, on how many threads, and whom it tells of its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from numbers import Integral
+from types import ModuleType
+
+from manyfit._native import core
+from manyfit.exceptions import DeviceError
+
+__all__ = ["backend", "execution", "progress"]
+
+ProgressCallback = Callable[[str, float], object]
+
+_progress: ContextVar[ProgressCallback | None] = ContextVar("manyfit_progress", default=None)
+
+
+@contextmanager
+def progress(callback: ProgressCallback) -> Iterator[None]:
+    """Report the progress of every fit in this block.
+
+    Parameters
+    ----------
+    callback : callable
+        Called as ``callback(stage, fraction)`` about every 50 ms of a long computation, on the thread that
+        called ``fit``; `stage` names what is computed and `fraction` lies in [0, 1]. An exception
+        it raises stops the fit and reaches the caller.
+
+    Examples
+    --------
+    >>> import manyfit as mf
+    >>> from manyfit.linear_model import Ridge
+    >>> with mf.progress(lambda stage, fraction: print(f"{stage}: {fraction:.0%}")):
+    ...     model = Ridge().fit([[0.0], [1.0]], [0.0, 1.0])  # too quick to report anything
+    """
+    if not callable(callback):
+        raise TypeError(f"progress: callback must be callable, got {callback!r}")
+    token = _progress.set(callback)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
+def threads(n_jobs: int | None) -> int:
+    """Number of threads that `n_jobs` asks for; 0 stands for the default.
+
+    None and -1 mean every CPU this process may use, -2 all but one, as in joblib.
+    """
+    if n_jobs is None or n_jobs == -1:
+        return 0
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0:
+        raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}")
+    if n_jobs > 0:
+        return int(n_jobs)
+    return max(1, core.default_threads() + 1 + int(n_jobs))
+
+
+def execution(n_jobs: int | None) -> core.Execution:
+    """What a native call is handed: `n_jobs` threads, and the callback of an enclosing :func:`progress`."""
+    return core.Execution(threads(n_jobs), _progress.get())
+
+
+def backend(device: str) -> ModuleType:
+    """Return the module whose kernels run on `device`.
+
+    Raises
+    ------
+    DeviceError
+        If this build or this machine has no such device.
+    """
+    if device == "cpu":
+        return core  # type: ignore[return-value]  # typed as the stub module it is
+    if device.split(":")[0] == "cuda":
+        raise DeviceError(
+            f"device={device!r}: this build of manyfit has no CUDA module; use device='cpu' "
+            "(manyfit.show_config() tells what this build has)"
+        )
+    raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")

@@ -1,0 +1,68 @@
+"""Parameter checks: declared once per estimator, in scikit-learn's own terms, and reported in one line."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    Options,
+    make_constraint,
+)
+
+__all__ = ["check_parameters"]
+
+
+def _interval_text(interval: Any) -> str:
+    low, high = interval.left, interval.right
+    if low is not None and high is None:
+        return f"{'>=' if interval.closed in ('left', 'both') else '>'} {low:g}"
+    if low is None and high is not None:
+        return f"{'<=' if interval.closed in ('right', 'both') else '<'} {high:g}"
+    if low is None and high is None:
+        return "a number"
+    opening = "[" if interval.closed in ("left", "both") else "("
+    closing = "]" if interval.closed in ("right", "both") else ")"
+    return f"in {opening}{low:g}, {high:g}{closing}"
+
+
+def _rule(constraint: Any) -> str:
+    if isinstance(constraint, Interval):
+        kind = "an integer " if constraint.type.__name__ == "Integral" else ""
+        return kind + _interval_text(constraint)
+    if isinstance(constraint, Options):
+        return "one of " + ", ".join(sorted(repr(option) for option in constraint.options))
+    if isinstance(constraint, HasMethods):
+        return "an object with " + ", ".join(constraint.methods)
+    return str(constraint)
+
+
+def _message(owner: str, name: str, constraints: tuple[Any, ...], value: object) -> str:
+    # A number is judged by the rules for numbers: "alpha must be >= 0" helps more than a list of types.
+    numeric = [c for c in constraints if isinstance(c, Interval) and isinstance(value, c.type)]
+    if isinstance(value, bool):
+        numeric = []
+    rules = " or ".join(dict.fromkeys(_rule(constraint) for constraint in numeric or constraints))
+    return f"{owner}: {name} must be {rules}, got {value!r}"
+
+
+@cache
+def _constraints(cls: type) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    declared: dict[str, Any] = cls._parameter_constraints  # type: ignore[attr-defined]
+    return tuple(
+        (name, tuple(make_constraint(rule) for rule in rules))
+        for name, rules in declared.items()
+        if rules != "no_validation"
+    )
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise ``InvalidParameterError`` (a ValueError) for the first parameter that breaks its rule."""
+    cls = type(estimator)
+    for name, constraints in _constraints(cls):
+        value = getattr(estimator, name)
+        if not any(constraint.is_satisfied_by(value) for constraint in constraints):
+            raise InvalidParameterError(_message(cls.__name__, name, constraints, value))

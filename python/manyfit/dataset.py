@@ -1,0 +1,194 @@
+"""Data that many fits share, with the forms that kernels prepare from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils.validation import _check_y, assert_all_finite, check_array, check_consistent_length
+
+from manyfit._native import core
+
+__all__ = ["Dataset"]
+
+Form = TypeVar("Form")
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def plain(array: object, ndim: int) -> bool:
+    """Whether kernels can read `array` where it lies: a float32 or float64 ndarray, whatever its strides."""
+    return (
+        type(array) is np.ndarray
+        and array.ndim == ndim
+        and array.dtype in FLOATS
+        and array.size > 0
+        and array.flags.aligned
+        and not any(stride % array.itemsize for stride in array.strides)
+    )
+
+
+def _name(estimator: object) -> str:
+    return type(estimator).__name__
+
+
+class Dataset:
+    """Data that many fits share.
+
+    Holds `X`, `y` and weights as they are given, and what kernels prepare from them (Grams of the folds,
+    triangular factors), each made at most once, on first use. ``fit``, ``fit_many`` and the searches make one
+    silently; keep one to share the prepared forms across calls.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+        Float32 and float64 arrays of any memory order are read in place; anything else is converted
+        once. Not copied: do not change it while the dataset is in use.
+    y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+    sample_weight : array-like of shape (n_samples,) or float, default=None
+        Weights >= 0, not all zero.
+    groups : array-like of shape (n_samples,), default=None
+        Groups that splitters such as ``GroupKFold`` keep together.
+
+    Attributes
+    ----------
+    passes : list of str
+        What has been prepared so far, one entry for each pass over `X`.
+
+    Examples
+    --------
+    >>> import manyfit as mf
+    >>> from manyfit.linear_model import Ridge
+    >>> from sklearn.datasets import load_diabetes
+    >>> data = mf.Dataset(*load_diabetes(return_X_y=True))
+    >>> coarse = mf.fit_many(Ridge(), data, params=[{"alpha": 1.0}, {"alpha": 100.0}], cv=5)
+    >>> fine = mf.fit_many(Ridge(), data, params=[{"alpha": 0.3}, {"alpha": 3.0}], cv=5)
+    >>> data.passes
+    ['fold Gram']
+    """
+
+    def __init__(self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None) -> None:
+        self.X = X
+        self.y = y
+        self.sample_weight = sample_weight
+        self.groups = groups
+        self.passes: list[str] = []
+        self._matrix: NDArray[Any] | None = None
+        self._targets: NDArray[Any] | None = None
+        self._weights: NDArray[Any] | None = None
+        self._forms: dict[Any, Any] = {}
+        self._folds: list[core.Folds] = []
+
+    def __repr__(self) -> str:
+        shape = getattr(self.X, "shape", None) or (len(self.X),)
+        given = [name for name in ("y", "sample_weight", "groups") if getattr(self, name) is not None]
+        return f"Dataset(X: {' x '.join(map(str, shape))}{''.join(', ' + name for name in given)})"
+
+    @property
+    def sparse(self) -> bool:
+        """Whether `X` is a sparse matrix."""
+        return bool(issparse(self.X))
+
+    def matrix(self, estimator: object) -> NDArray[Any]:
+        """`X` as a float32 or float64 array of shape (n_samples, n_features). NaN and infinity are not looked for."""
+        if self._matrix is None:
+            X = self.X
+            if not plain(X, 2):
+                X = check_array(
+                    X,
+                    dtype=[np.float64, np.float32],
+                    ensure_all_finite=False,
+                    input_name="X",
+                    estimator=estimator,
+                )
+                if not plain(X, 2):
+                    X = np.array(X, order="C")
+            self._matrix = X
+        return self._matrix
+
+    def targets(self, estimator: object) -> NDArray[Any]:
+        """`y` in the dtype of `X`, of shape (n_samples,) or (n_samples, n_targets)."""
+        if self._targets is None:
+            X = self.matrix(estimator)
+            y = self.y
+            if y is None:
+                raise ValueError(
+                    f"This {_name(estimator)} estimator requires y to be passed, but the target y is None."
+                )
+            if not (plain(y, 1) or plain(y, 2)):
+                y = _check_y(y, multi_output=True, y_numeric=True, estimator=estimator)
+            check_consistent_length(X, y)
+            y = np.asarray(y, dtype=X.dtype)
+            if not plain(y, y.ndim):
+                y = np.array(y, order="C")
+            self._targets = y
+        return self._targets
+
+    def targets_2d(self, estimator: object) -> NDArray[Any]:
+        """`y` of shape (n_samples, n_targets)."""
+        y = self.targets(estimator)
+        return y.reshape(-1, 1) if y.ndim == 1 else y
+
+    def weights(self, estimator: object) -> NDArray[Any] | None:
+        """Sample weights of shape (n_samples,) in the dtype of `X`, or None."""
+        if self.sample_weight is None:
+            return None
+        if self._weights is None:
+            X = self.matrix(estimator)
+            name = _name(estimator)
+            weights = np.asarray(self.sample_weight)
+            if weights.ndim == 0:
+                weights = np.full(len(X), weights)
+            if weights.ndim != 1:
+                raise ValueError(f"{name}: sample_weight must be a number or 1-dimensional, got {weights.ndim}D array")
+            if len(weights) != len(X):
+                raise ValueError(
+                    f"{name}: sample_weight must have one value per sample ({len(X)}), got {len(weights)}; "
+                    f"sample_weight.shape == {weights.shape}, expected {(len(X),)}!"
+                )
+            weights = check_array(
+                weights, ensure_2d=False, dtype=X.dtype, input_name="sample_weight", estimator=estimator
+            )
+            if (weights < 0).any():
+                row = int(np.argmax(weights < 0))
+                raise ValueError(
+                    f"{name}: sample_weight must be >= 0, got {weights[row]} for sample {row} "
+                    "(Negative values in data passed to `sample_weight`)"
+                )
+            if not weights.any():
+                raise ValueError(
+                    f"{name}: sample_weight must not be all zero (Sample weights must contain at least one "
+                    "non-zero number.)"
+                )
+            self._weights = np.ascontiguousarray(weights)
+        return self._weights
+
+    def assert_finite(self, estimator: object) -> None:
+        """Raise scikit-learn's ValueError where `X`, `y` or the weights hold NaN or infinity."""
+        name = _name(estimator)
+        assert_all_finite(self.matrix(estimator), estimator_name=name, input_name="X")
+        if self._targets is not None:
+            assert_all_finite(self._targets, estimator_name=name, input_name="y")
+
+    def known_folds(self, groups: list[core.Folds]) -> list[core.Folds]:
+        """The same groups of splits, as the very objects met before where they are equal, so that forms are found."""
+        known = []
+        for folds in groups:
+            same = next((old for old in self._folds if old == folds), None)
+            if same is None:
+                self._folds.append(folds)
+            known.append(same or folds)
+        return known
+
+    def form(self, name: str, folds: core.Folds | None, make: Callable[[], Form]) -> Form:
+        """The prepared form `name` for `folds`, made on first use."""
+        place = (name, folds if folds is None else id(folds))
+        if place not in self._forms:
+            self._forms[place] = make()
+            if folds is not None and not any(folds is old for old in self._folds):
+                self._folds.append(folds)  # kept alive: forms are found by identity
+            self.passes.append(name)
+        form: Form = self._forms[place]
+        return form

@@ -1,0 +1,5 @@
+"""Matrix decompositions: principal components."""
+
+from manyfit.decomposition._pca import PCA
+
+__all__ = ["PCA"]

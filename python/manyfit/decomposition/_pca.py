@@ -1,0 +1,284 @@
+"""Principal component analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import decomposition
+from sklearn.decomposition._pca import _infer_dimension
+
+from manyfit._execution import backend, execution
+from manyfit._native import core
+from manyfit.base import Estimator, Job
+from manyfit.dataset import Dataset
+from manyfit.splits import Splits
+
+__all__ = ["PCA"]
+
+# Below this many rows or columns the exact decomposition costs no more than a randomized one.
+EXACT_SIZE = 2000
+
+
+class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
+    """Principal component analysis.
+
+    Projects on the orthogonal directions of greatest variance. From the covariance, in one pass over `X`, which
+    serves every number of components and every fold of a population; from a QR factorisation of the rows or an
+    SVD where every digit of the small variances is asked for (``svd_solver="full"``); from inner products
+    of the rows where they are fewer than the columns.
+
+    Parameters
+    ----------
+    n_components : int, float or "mle", default=None
+        How many components to keep; a float in (0, 1): as many as explain more than this share of the variance;
+        "mle": Minka's choice; None: all, ``min(n_samples, n_features)``.
+    copy : bool, default=True
+        Accepted for compatibility: `X` is never changed.
+    whiten : bool, default=False
+        Whether transformed components are scaled to unit variance.
+    svd_solver : {"auto", "full", "covariance_eigh", "arpack", "randomized"}, default="auto"
+        "arpack" and "randomized" run scikit-learn's own. "auto" is exact up to 2000 rows or columns and
+        beyond that scikit-learn's choice.
+    tol : float, default=0.0
+        For "arpack".
+    iterated_power : int or "auto", default="auto"
+        For "randomized".
+    n_oversamples : int, default=10
+        For "randomized".
+    power_iteration_normalizer : {"auto", "QR", "LU", "none"}, default="auto"
+        For "randomized".
+    random_state : int, RandomState instance or None, default=None
+        For "arpack" and "randomized".
+    device : {"cpu", "cuda"}, default="cpu"
+        Where to compute.
+    n_jobs : int, default=None
+        Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components_, n_features)
+        Directions of unit length, by descending variance; each one's entry of largest size is positive.
+    explained_variance_ : ndarray of shape (n_components_,)
+        With divisor ``n_samples - 1``.
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+    singular_values_ : ndarray of shape (n_components_,)
+        Of the centred `X`.
+    mean_ : ndarray of shape (n_features,)
+    n_components_ : int
+    n_samples_ : int
+    noise_variance_ : float
+        Mean variance of the components left out.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Set when `X` has string column names.
+    fit_backend_ : str
+        "manyfit", or "scikit-learn" where its own solver ran.
+
+    Examples
+    --------
+    >>> from manyfit.decomposition import PCA
+    >>> from sklearn.datasets import load_iris
+    >>> pca = PCA(n_components=2).fit(load_iris().data)
+    >>> pca.explained_variance_ratio_.round(3)
+    array([0.925, 0.053])
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        **decomposition.PCA._parameter_constraints,
+        **Estimator._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        n_components: int | float | str | None = None,
+        *,
+        copy: bool = True,
+        whiten: bool = False,
+        svd_solver: str = "auto",
+        tol: float = 0.0,
+        iterated_power: int | str = "auto",
+        n_oversamples: int = 10,
+        power_iteration_normalizer: str = "auto",
+        random_state: Any = None,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(
+            n_components=n_components,
+            copy=copy,
+            whiten=whiten,
+            svd_solver=svd_solver,
+            tol=tol,
+            iterated_power=iterated_power,
+            n_oversamples=n_oversamples,
+            power_iteration_normalizer=power_iteration_normalizer,
+            random_state=random_state,
+        )
+        self.device = device
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
+        y : Ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a parameter that breaks its rule, for data that is not finite or empty, and for a single sample.
+        """
+        return self._fit(X)
+
+    def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
+        """Fit the model and project `X` on its components.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+        """
+        projected: NDArray[Any] = self.fit(X).transform(X.X if isinstance(X, Dataset) else X)
+        return projected
+
+    def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
+        decomposition.PCA._fit(self, X)
+
+    def _runs_here(self, dataset: Dataset) -> bool:
+        return super()._runs_here(dataset) and self._solver(dataset) not in ("arpack", "randomized")
+
+    def _solver(self, dataset: Dataset) -> str:
+        """`svd_solver` with "auto" resolved."""
+        if self.svd_solver != "auto" or dataset.sparse:
+            return str(self.svd_solver)
+        n, d = dataset.matrix(self).shape
+        if n >= 10 * d and d <= 1000:
+            return "covariance_eigh"
+        if max(n, d) <= 500 or self.n_components == "mle":
+            return "full"
+        few = isinstance(self.n_components, Integral) and 1 <= self.n_components < 0.8 * min(n, d)
+        if not few:
+            return "full"
+        return "covariance_eigh" if min(n, d) <= EXACT_SIZE else "randomized"
+
+    @classmethod
+    def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
+        if dataset.sample_weight is not None:
+            raise ValueError(f"{cls.__name__}: sample_weight must be None, as PCA takes no weights")
+        for folds in splits.groups:
+            place = {split: i for i, split in enumerate(folds.splits)}
+            for solver in ("covariance_eigh", "full"):
+                members = [j for j in jobs if j.split in place and j.estimator._solver(dataset) == solver]
+                if members:
+                    _decompose(members, [place[j.split] for j in members], dataset, folds, splits, solver)
+        return []
+
+    def _check_count(self, n: int, d: int, solver: str) -> int:
+        """How many components to ask for; 0 stands for all."""
+        count = self.n_components
+        if n < 2:
+            raise ValueError(f"PCA: X must have at least 2 samples for a variance, got n_samples=1 (shape {(n, d)})")
+        if count == "mle":
+            if n < d:
+                raise ValueError("PCA: n_components='mle' is only supported if n_samples >= n_features")
+            return 0
+        if count is None or not isinstance(count, Integral):
+            return 0
+        if not 0 <= count <= min(n, d):
+            raise ValueError(
+                f"PCA: n_components={count!r} must be between 0 and min(n_samples, n_features)={min(n, d)} "
+                f"with svd_solver={solver!r}"
+            )
+        return max(1, int(count))
+
+    def _store(self, fit: tuple[Any, ...], n: int, dtype: np.dtype[Any]) -> None:
+        mean, variance, components, total = fit
+        d = len(mean)
+        if not (np.isfinite(variance).all() and np.isfinite(mean).all()):
+            raise ValueError("PCA: X must be small enough for its squares to be finite in float64; the fit overflowed")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = variance / total
+        count: Any = self.n_components
+        if count is None:
+            count = min(n, d)
+        elif count == "mle":
+            count = int(_infer_dimension(variance, n))
+        elif not isinstance(count, Integral):
+            count = int(np.searchsorted(np.cumsum(ratio), count, side="right")) + 1
+        count = min(int(count), len(variance))
+        rest = min(n, d) - count
+        self.mean_ = mean.astype(dtype)
+        self.components_ = np.array(components[:count], dtype=dtype, order="C")
+        self.explained_variance_ = variance[:count].astype(dtype)
+        self.explained_variance_ratio_ = ratio[:count].astype(dtype)
+        self.singular_values_ = np.sqrt(variance[:count] * (n - 1)).astype(dtype)
+        noise = max(total - float(variance[:count].sum()), 0.0) / rest if rest > 0 else 0.0
+        if rest > 0 and len(variance) == min(n, d):
+            noise = float(variance[count:].mean())  # no cancellation where all are at hand
+        self.noise_variance_ = dtype.type(noise) if rest > 0 else 0.0
+        self.n_components_ = count
+        self.n_samples_ = n
+
+    def _check_loaded(self) -> None:
+        """Raise ValueError where fitted attributes do not belong together."""
+        k, d = self.components_.shape
+        for name, shape in (
+            ("mean_", (d,)),
+            ("explained_variance_", (k,)),
+            ("explained_variance_ratio_", (k,)),
+            ("singular_values_", (k,)),
+        ):
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {getattr(self, name).shape}")
+        if self.n_features_in_ != d or self.n_components_ != k:
+            raise ValueError(f"components_ must have shape {(self.n_components_, self.n_features_in_)}, got {(k, d)}")
+
+
+def _decompose(
+    jobs: Sequence[Job], places: list[int], dataset: Dataset, folds: core.Folds, splits: Splits, solver: str
+) -> None:
+    owner = jobs[0].estimator
+    X = dataset.matrix(owner)
+    kernels, run = backend(owner.device), execution(owner.n_jobs)
+    rows = [folds.training_rows(place) for place in places]
+    counts = [
+        job.estimator._check_count(n, X.shape[1], solver) for job, n in zip(jobs, rows, strict=True)
+    ]
+
+    def checked(gram: Any) -> Any:
+        if not gram.finite:
+            dataset.assert_finite(owner)
+        return gram
+
+    if solver == "full" and len(X) < X.shape[1]:
+        dataset.assert_finite(owner)
+        fits = [
+            kernels.pca_svd(np.ascontiguousarray(X[splits.train_rows(job.split)]), count, run)
+            for job, count in zip(jobs, counts, strict=True)
+        ]
+    elif solver == "full":
+        dataset.assert_finite(owner)
+        qr = dataset.form("fold QR", folds, lambda: kernels.fold_qr(X, None, None, folds, run))
+        fits = kernels.pca(qr, places, counts, run)
+    elif len(X) < X.shape[1]:
+        gram = dataset.form("row Gram", None, lambda: checked(kernels.row_gram(X, run)))
+        fits = kernels.pca_dual(gram, X, folds, places, counts, run)
+    else:
+        moments = dataset.form("fold Gram", folds, lambda: checked(kernels.fold_gram(X, None, None, folds, run)))
+        fits = kernels.pca(moments, places, counts, run)
+    for job, fit, n in zip(jobs, fits, rows, strict=True):
+        job.estimator._store(fit, n, X.dtype)

@@ -1,0 +1,17 @@
+"""Errors that are manyfit's own. Everything else raises Python's: ValueError, TypeError, MemoryError, OSError."""
+
+from __future__ import annotations
+
+__all__ = ["DeviceError", "ExportMismatch", "ModelFormatError"]
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that this build or this machine does not have, or it failed."""
+
+
+class ModelFormatError(ValueError):
+    """A model file is damaged, altered or not a model file."""
+
+
+class ExportMismatch(RuntimeError):
+    """An exported model answers otherwise than the model it was made from; nothing was written."""

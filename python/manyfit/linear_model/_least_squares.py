@@ -1,0 +1,176 @@
+"""What the least-squares estimators share: the prepared forms, the guarded path, prediction and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyfit._execution import backend, execution
+from manyfit._native import core
+from manyfit.base import Estimator, Job
+from manyfit.dataset import Dataset, plain
+from manyfit.splits import Splits
+
+__all__ = ["LinearEstimator", "PreparedJobs"]
+
+
+class PreparedJobs:
+    """Jobs of one group of splits, with the forms of the data that serve them.
+
+    Forms are made on first use, so that a well-conditioned problem costs one pass over X.
+    """
+
+    def __init__(self, jobs: Sequence[Job], places: Sequence[int], dataset: Dataset, folds: core.Folds) -> None:
+        self.jobs = jobs
+        self.splits = list(places)  # each job's split, counted within the group
+        self.dataset = dataset
+        self.folds = folds
+        first = jobs[0].estimator
+        self.owner = first
+        self.kernels = backend(first.device)
+        self.execution = execution(first.n_jobs)
+        self.X = dataset.matrix(first)
+        self.Y = dataset.targets_2d(first)
+        self.weights = dataset.weights(first)
+        self.fit_intercept = [bool(job.estimator.fit_intercept) for job in jobs]
+
+    @property
+    def dual(self) -> bool:
+        """Whether inner products of the rows are the smaller problem."""
+        return self.X.shape[0] < self.X.shape[1]
+
+    def subset(self, chosen: NDArray[np.bool_]) -> PreparedJobs:
+        """The same with some of the jobs."""
+        indices = np.flatnonzero(chosen)
+        return PreparedJobs(
+            [self.jobs[i] for i in indices], [self.splits[i] for i in indices], self.dataset, self.folds
+        )
+
+    def gram(self) -> core.FoldGram:
+        """Second moments of every atom; raises for data that is not finite."""
+
+        def make() -> core.FoldGram:
+            gram = self.kernels.fold_gram(self.X, self.Y, self.weights, self.folds, self.execution)
+            if not gram.finite:
+                self.dataset.assert_finite(self.owner)
+            return gram
+
+        return self.dataset.form("fold Gram", self.folds, make)
+
+    def qr(self) -> core.FoldQR:
+        """Triangular factor of every atom."""
+        return self.dataset.form(
+            "fold QR",
+            self.folds,
+            lambda: self.kernels.fold_qr(self.X, self.Y, self.weights, self.folds, self.execution),
+        )
+
+    def row_gram(self) -> core.RowGram:
+        """Inner products of the rows; raises for data that is not finite."""
+
+        def make() -> core.RowGram:
+            gram = self.kernels.row_gram(self.X, self.execution)
+            if not (gram.finite and np.isfinite(self.Y).all()):
+                self.dataset.assert_finite(self.owner)
+            return gram
+
+        return self.dataset.form("row Gram", None, make)
+
+
+class LinearEstimator(Estimator):
+    """A linear model that least squares fits."""
+
+    @classmethod
+    def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
+        left: list[Job] = []
+        for group in _grouped(jobs, dataset, splits):
+            solved = cls._solve(group)
+            for job, ok in zip(group.jobs, solved, strict=True):
+                if not ok:
+                    left.append(job)
+        return left
+
+    @classmethod
+    def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
+        """Fit the jobs; False for those that are left to scikit-learn."""
+        raise NotImplementedError
+
+    def _store(self, dataset: Dataset, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
+        """Keep coef (targets, features) and intercept (targets,) as scikit-learn shapes and types them."""
+        X, y = dataset.matrix(self), dataset.targets(self)
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(
+                f"{type(self).__name__}: X and y must be small enough for their squares to be finite in "
+                f"float64; the fit overflowed (largest entry of X: {np.abs(X).max():.3g})"
+            )
+        # astype copies: the population's own array would otherwise live as long as one of its models
+        coef = coef.astype(X.dtype)
+        self.coef_ = coef[0] if y.ndim == 1 else coef
+        if not self.fit_intercept:
+            self.intercept_ = 0.0
+        else:
+            intercept = intercept.astype(X.dtype)
+            self.intercept_ = intercept[0] if y.ndim == 1 else intercept
+
+    @classmethod
+    def _score_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> NDArray[np.float64] | None:
+        """R^2 of every job on its left-out rows, from their moments."""
+        if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+            return None
+        scores: dict[int, float] = {}
+        for group in _grouped(jobs, dataset, splits):
+            if group.dual or min(len(splits.test_rows(job.split)) for job in group.jobs) < 2:
+                return None
+            coef = np.stack([np.atleast_2d(job.estimator.coef_) for job in group.jobs]).astype(np.float64)
+            targets = group.Y.shape[1]
+            intercept = np.stack(
+                [np.broadcast_to(np.asarray(job.estimator.intercept_, np.float64), targets) for job in group.jobs]
+            )
+            residual, total = core.squared_errors(group.gram(), group.splits, coef, intercept, group.execution)
+            for job, r, t in zip(group.jobs, residual, total, strict=True):
+                scores[id(job.estimator)] = _r2(r, t)
+        return np.array([scores[id(job.estimator)] for job in jobs])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+        """
+        # The common case without scikit-learn's general checks: NaN and infinity in X show in the answer,
+        # and then the general path says so.
+        coef = self.__dict__.get("coef_")
+        if coef is not None and "feature_names_in_" not in self.__dict__ and plain(X, 2):
+            if X.shape[1] == coef.shape[-1]:
+                with np.errstate(invalid="ignore", over="ignore"):
+                    answer: NDArray[Any] = X @ coef.T + self.intercept_
+                    ok = np.isfinite(answer.sum())
+                if ok:
+                    return answer
+        general: NDArray[Any] = super().predict(X)
+        return general
+
+
+def _grouped(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Iterator[PreparedJobs]:
+    """Jobs by the group of splits they belong to."""
+    for folds in splits.groups:
+        place = {split: i for i, split in enumerate(folds.splits)}
+        members = [job for job in jobs if job.split in place]
+        if members:
+            yield PreparedJobs(members, [place[job.split] for job in members], dataset, folds)
+
+
+def _r2(residual: NDArray[np.float64], total: NDArray[np.float64]) -> float:
+    """Mean over targets of 1 - residual / total, as r2_score has it for constant targets."""
+    exact = residual == 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.where(total > 0, 1 - residual / total, np.where(exact, 1.0, 0.0))
+    return float(values.mean())

@@ -1,0 +1,67 @@
+"""Train/test splits as kernels take them: groups of splits cut into atoms of rows that they treat alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.model_selection import check_cv
+
+from manyfit._native import core
+
+__all__ = ["Splits"]
+
+# Atoms cost memory (a Gram each), and save passes over the rows.
+MAX_ATOMS = 64
+
+
+def _indices(rows: Any) -> NDArray[np.int64]:
+    array = np.asarray(rows)
+    if array.dtype == bool:
+        array = np.flatnonzero(array)
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+class Splits:
+    """Train/test splits of `n_rows` rows.
+
+    Parameters
+    ----------
+    n_rows : int
+    pairs : iterable of (train, test) index arrays, or None
+        None stands for a single split that trains on every row and leaves none out.
+
+    Attributes
+    ----------
+    pairs : list of (train, test) or None
+    groups : list of core.Folds
+        Splits that share one pass over the rows.
+    """
+
+    def __init__(self, n_rows: int, pairs: Iterable[tuple[Any, Any]] | None = None) -> None:
+        self.n_rows = n_rows
+        self.pairs = None if pairs is None else [(_indices(train), _indices(test)) for train, test in pairs]
+        if self.pairs is None:
+            self.groups = [core.all_rows(n_rows)]
+        else:
+            self.groups = core.make_folds(n_rows, self.pairs, MAX_ATOMS)
+
+    @classmethod
+    def from_cv(cls, cv: Any, n_rows: int, X: Any, y: Any, groups: Any, estimator: object) -> Splits:
+        """Make the splits that scikit-learn's `cv` (a number, a splitter or an iterable of pairs) stands for."""
+        splitter = check_cv(cv, y, classifier=is_classifier(estimator))
+        return cls(n_rows, splitter.split(X, y, groups))
+
+    def __len__(self) -> int:
+        return 1 if self.pairs is None else len(self.pairs)
+
+    def train_rows(self, split: int) -> NDArray[np.int64] | slice:
+        """Rows that `split` trains on."""
+        return slice(None) if self.pairs is None else self.pairs[split][0]
+
+    def test_rows(self, split: int) -> NDArray[np.int64]:
+        """Rows that `split` leaves out to test on."""
+        return np.empty(0, dtype=np.int64) if self.pairs is None else self.pairs[split][1]
