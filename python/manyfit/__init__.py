@@ -1,6 +1,7 @@
 """Whole hyperparameter sweeps for the price of a few fits, and verified ONNX at the end.
 
-Estimators live where scikit-learn has them: ``manyfit.linear_model.Ridge``, ``manyfit.decomposition.PCA``, ...
+Estimators live where scikit-learn has them: ``manyfit.linear_model.Ridge``, ``manyfit.decomposition.PCA``,
+...
 """
 
 from __future__ import annotations

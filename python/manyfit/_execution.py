@@ -73,7 +73,7 @@ def backend(device: str) -> ModuleType:
         If this build or this machine has no such device.
     """
     if device == "cpu":
-        return core  # type: ignore[return-value]  # typed as the stub module it is
+        return core
     if device.split(":")[0] == "cuda":
         raise DeviceError(
             f"device={device!r}: this build of manyfit has no CUDA module; use device='cpu' "

@@ -50,8 +50,8 @@ def _message(owner: str, name: str, constraints: tuple[Any, ...], value: object)
 
 
 @cache
-def _constraints(cls: type) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    declared: dict[str, Any] = cls._parameter_constraints  # type: ignore[attr-defined]
+def _constraints(cls: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    declared: dict[str, Any] = cls._parameter_constraints
     return tuple(
         (name, tuple(make_constraint(rule) for rule in rules))
         for name, rules in declared.items()
@@ -61,7 +61,7 @@ def _constraints(cls: type) -> tuple[tuple[str, tuple[Any, ...]], ...]:
 
 def check_parameters(estimator: Any) -> None:
     """Raise ``InvalidParameterError`` (a ValueError) for the first parameter that breaks its rule."""
-    cls = type(estimator)
+    cls: Any = type(estimator)
     for name, constraints in _constraints(cls):
         value = getattr(estimator, name)
         if not any(constraint.is_satisfied_by(value) for constraint in constraints):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     subclass inherits from it too: what our kernels do not cover runs there.
     """
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "device": [StrOptions({"cpu", "cuda"})],
         "n_jobs": [None, int, np.integer],
     }
@@ -54,19 +54,23 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     @classmethod
     @abstractmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
-        """Set the fitted attributes of every job's estimator; return the jobs that are left to scikit-learn."""
+        """Fit every job's estimator; return the jobs that are left to scikit-learn."""
 
     @classmethod
-    def _score_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> NDArray[np.float64] | None:
-        """Scores of the jobs on their left-out rows without a pass over X, or None where there is no such way."""
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+    ) -> NDArray[np.float64] | None:
+        """Scores on the left-out rows without a pass over X, or None where there is no such way."""
         return None
 
     # --- the one code path ---
 
-    def _fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def _fit_one(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         if isinstance(X, Dataset):
             if y is not None or sample_weight is not None:
-                raise ValueError(f"{type(self).__name__}: y and sample_weight must be None when X is a Dataset")
+                raise ValueError(
+                    f"{type(self).__name__}: y and sample_weight must be None when X is a Dataset"
+                )
             dataset = X
         else:
             dataset = Dataset(X, y, sample_weight)

@@ -92,7 +92,7 @@ class Dataset:
         return bool(issparse(self.X))
 
     def matrix(self, estimator: object) -> NDArray[Any]:
-        """`X` as a float32 or float64 array of shape (n_samples, n_features). NaN and infinity are not looked for."""
+        """`X` as a float32 or float64 array of shape (n_samples, n_features), NaN and infinity included."""
         if self._matrix is None:
             X = self.X
             if not plain(X, 2):
@@ -142,7 +142,9 @@ class Dataset:
             if weights.ndim == 0:
                 weights = np.full(len(X), weights)
             if weights.ndim != 1:
-                raise ValueError(f"{name}: sample_weight must be a number or 1-dimensional, got {weights.ndim}D array")
+                raise ValueError(
+                    f"{name}: sample_weight must be a number or 1-dimensional, got {weights.ndim}D array"
+                )
             if len(weights) != len(X):
                 raise ValueError(
                     f"{name}: sample_weight must have one value per sample ({len(X)}), got {len(weights)}; "
@@ -173,7 +175,7 @@ class Dataset:
             assert_all_finite(self._targets, estimator_name=name, input_name="y")
 
     def known_folds(self, groups: list[core.Folds]) -> list[core.Folds]:
-        """The same groups of splits, as the very objects met before where they are equal, so that forms are found."""
+        """The same groups of splits, as the very objects met before where they are equal."""
         known = []
         for folds in groups:
             same = next((old for old in self._folds if old == folds), None)

@@ -1,4 +1,4 @@
-"""Errors that are manyfit's own. Everything else raises Python's: ValueError, TypeError, MemoryError, OSError."""
+"""Errors that are manyfit's own; everything else raises Python's."""
 
 from __future__ import annotations
 

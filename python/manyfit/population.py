@@ -22,8 +22,8 @@ __all__ = ["Population", "fit_many"]
 class Population(Sequence[Any]):
     """Fitted estimators, one for each set of parameters and split.
 
-    Parameter-major: ``population[i * n_splits + k]``, or ``population[i, k]``, was fitted with ``params[i]`` on the
-    rows that split ``k`` trains on.
+    Parameter-major: ``population[i * n_splits + k]``, or ``population[i, k]``, was fitted with ``params[i]``
+    on the rows that split ``k`` trains on.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class Population(Sequence[Any]):
     n_splits : int
         1 without cross-validation.
     test_scores : ndarray of shape (n_params, n_splits), or None
-        The estimator's own ``score`` on the rows that each split leaves out, weighted by `sample_weight` where
-        given. None without cross-validation and for estimators that have no score.
+        The estimator's own ``score`` on the rows that each split leaves out, weighted by `sample_weight`
+        where given. None without cross-validation and for estimators that have no score.
     plan : str
         What was shared.
     """
@@ -69,7 +69,8 @@ class Population(Sequence[Any]):
         if isinstance(index, tuple):
             i, k = index
             if not (-len(self.params) <= i < len(self.params) and -self.n_splits <= k < self.n_splits):
-                raise IndexError(f"index {index} is outside {len(self.params)} parameters x {self.n_splits} splits")
+                shape = f"{len(self.params)} parameters x {self.n_splits} splits"
+                raise IndexError(f"index {index} is outside {shape}")
             return self.estimators[i % len(self.params) * self.n_splits + k % self.n_splits]
         return self.estimators[index]
 
@@ -170,7 +171,7 @@ def _fit_shared(
     if n_jobs is not None:
         base.set_params(n_jobs=n_jobs)
     fixed = base.get_params(deep=False)
-    estimators = []
+    estimators: list[Any] = []
     for entry in sets:
         if not entry.keys() <= fixed.keys():
             base.set_params(**entry)  # raises scikit-learn's error, which lists the names there are
@@ -225,7 +226,8 @@ def _fit_each(
         if splits.pairs is not None:
             X = _safe_indexing(X, rows)
             y = None if y is None else _safe_indexing(y, rows)
-            weights = None if weights is None else np.broadcast_to(np.asarray(weights), (splits.n_rows,))[rows]
+            if weights is not None:
+                weights = np.broadcast_to(np.asarray(weights), (splits.n_rows,))[rows]
         extra = {} if weights is None else {"sample_weight": weights}
         model.fit(X, y, **extra)
         scored = splits.pairs is not None and hasattr(model, "score")
@@ -235,4 +237,5 @@ def _fit_each(
     models = [model for model, _ in done]
     scores = np.array([score for _, score in done]).reshape(-1, len(splits))
     has_scores = splits.pairs is not None and hasattr(models[0], "score")
-    return Population(models, sets, splits, scores if has_scores else None, _plan(len(models), [], len(models)))
+    plan = _plan(len(models), [], len(models))
+    return Population(models, sets, splits, scores if has_scores else None, plan)

@@ -51,7 +51,7 @@ class Splits:
 
     @classmethod
     def from_cv(cls, cv: Any, n_rows: int, X: Any, y: Any, groups: Any, estimator: object) -> Splits:
-        """Make the splits that scikit-learn's `cv` (a number, a splitter or an iterable of pairs) stands for."""
+        """Splits that scikit-learn's `cv` stands for: a number, a splitter or an iterable of pairs."""
         splitter = check_cv(cv, y, classifier=is_classifier(estimator))
         return cls(n_rows, splitter.split(X, y, groups))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +26,18 @@ EXACT_SIZE = 2000
 class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
     """Principal component analysis.
 
-    Projects on the orthogonal directions of greatest variance. From the covariance, in one pass over `X`, which
-    serves every number of components and every fold of a population; from a QR factorisation of the rows or an
+    Projects on the orthogonal directions of greatest variance. From the covariance, in one pass over `X`,
+    which
+    serves every number of components and every fold of a population; from a QR factorisation of the rows or
+    an
     SVD where every digit of the small variances is asked for (``svd_solver="full"``); from inner products
     of the rows where they are fewer than the columns.
 
     Parameters
     ----------
     n_components : int, float or "mle", default=None
-        How many components to keep; a float in (0, 1): as many as explain more than this share of the variance;
-        "mle": Minka's choice; None: all, ``min(n_samples, n_features)``.
+        How many components to keep; a float in (0, 1): as many as explain more than this share of the
+        variance; "mle": Minka's choice; None: all, ``min(n_samples, n_features)``.
     copy : bool, default=True
         Accepted for compatibility: `X` is never changed.
     whiten : bool, default=False
@@ -87,7 +89,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
     array([0.925, 0.053])
     """
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **decomposition.PCA._parameter_constraints,
         **Estimator._parameter_constraints,
     }
@@ -136,9 +138,10 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            For a parameter that breaks its rule, for data that is not finite or empty, and for a single sample.
+            For a parameter that breaks its rule, for data that is not finite or empty, and for a single
+            sample.
         """
-        return self._fit(X)
+        return self._fit_one(X)
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
         """Fit the model and project `X` on its components.
@@ -156,7 +159,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         return projected
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        decomposition.PCA._fit(self, X)
+        super().fit(X)
 
     def _runs_here(self, dataset: Dataset) -> bool:
         return super()._runs_here(dataset) and self._solver(dataset) not in ("arpack", "randomized")
@@ -170,7 +173,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
             return "covariance_eigh"
         if max(n, d) <= 500 or self.n_components == "mle":
             return "full"
-        few = isinstance(self.n_components, Integral) and 1 <= self.n_components < 0.8 * min(n, d)
+        few = isinstance(self.n_components, Integral) and 1 <= int(self.n_components) < 0.8 * min(n, d)
         if not few:
             return "full"
         return "covariance_eigh" if min(n, d) <= EXACT_SIZE else "randomized"
@@ -189,16 +192,18 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
 
     def _check_count(self, n: int, d: int, solver: str) -> int:
         """How many components to ask for; 0 stands for all."""
-        count = self.n_components
+        count: Any = self.n_components
         if n < 2:
-            raise ValueError(f"PCA: X must have at least 2 samples for a variance, got n_samples=1 (shape {(n, d)})")
+            raise ValueError(
+                f"PCA: X must have at least 2 samples for a variance, got n_samples=1 (shape {(n, d)})"
+            )
         if count == "mle":
             if n < d:
                 raise ValueError("PCA: n_components='mle' is only supported if n_samples >= n_features")
             return 0
         if count is None or not isinstance(count, Integral):
             return 0
-        if not 0 <= count <= min(n, d):
+        if not 0 <= int(count) <= min(n, d):
             raise ValueError(
                 f"PCA: n_components={count!r} must be between 0 and min(n_samples, n_features)={min(n, d)} "
                 f"with svd_solver={solver!r}"
@@ -209,7 +214,9 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         mean, variance, components, total = fit
         d = len(mean)
         if not (np.isfinite(variance).all() and np.isfinite(mean).all()):
-            raise ValueError("PCA: X must be small enough for its squares to be finite in float64; the fit overflowed")
+            raise ValueError(
+                "PCA: X must be small enough for its squares to be finite in float64; the fit overflowed"
+            )
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = variance / total
         count: Any = self.n_components
@@ -245,7 +252,9 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {getattr(self, name).shape}")
         if self.n_features_in_ != d or self.n_components_ != k:
-            raise ValueError(f"components_ must have shape {(self.n_components_, self.n_features_in_)}, got {(k, d)}")
+            raise ValueError(
+                f"components_ must have shape {(self.n_components_, self.n_features_in_)}, got {(k, d)}"
+            )
 
 
 def _decompose(
@@ -255,9 +264,7 @@ def _decompose(
     X = dataset.matrix(owner)
     kernels, run = backend(owner.device), execution(owner.n_jobs)
     rows = [folds.training_rows(place) for place in places]
-    counts = [
-        job.estimator._check_count(n, X.shape[1], solver) for job, n in zip(jobs, rows, strict=True)
-    ]
+    counts = [job.estimator._check_count(n, X.shape[1], solver) for job, n in zip(jobs, rows, strict=True)]
 
     def checked(gram: Any) -> Any:
         if not gram.finite:
@@ -278,7 +285,9 @@ def _decompose(
         gram = dataset.form("row Gram", None, lambda: checked(kernels.row_gram(X, run)))
         fits = kernels.pca_dual(gram, X, folds, places, counts, run)
     else:
-        moments = dataset.form("fold Gram", folds, lambda: checked(kernels.fold_gram(X, None, None, folds, run)))
+        moments = dataset.form(
+            "fold Gram", folds, lambda: checked(kernels.fold_gram(X, None, None, folds, run))
+        )
         fits = kernels.pca(moments, places, counts, run)
     for job, fit, n in zip(jobs, fits, rows, strict=True):
         job.estimator._store(fit, n, X.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,7 +24,9 @@ class PreparedJobs:
     Forms are made on first use, so that a well-conditioned problem costs one pass over X.
     """
 
-    def __init__(self, jobs: Sequence[Job], places: Sequence[int], dataset: Dataset, folds: core.Folds) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], places: Sequence[int], dataset: Dataset, folds: core.Folds
+    ) -> None:
         self.jobs = jobs
         self.splits = list(places)  # each job's split, counted within the group
         self.dataset = dataset
@@ -40,20 +43,31 @@ class PreparedJobs:
     @property
     def dual(self) -> bool:
         """Whether inner products of the rows are the smaller problem."""
-        return self.X.shape[0] < self.X.shape[1]
+        return bool(len(self.X) < self.X.shape[1])
+
+    def in_double(self) -> PreparedJobs:
+        """The same computed in float64, from a copy of the data."""
+        wide = copy.copy(self)
+        wide.X, wide.Y = self.X.astype(np.float64), self.Y.astype(np.float64)
+        wide.weights = None if self.weights is None else self.weights.astype(np.float64)
+        return wide
 
     def subset(self, chosen: NDArray[np.bool_]) -> PreparedJobs:
         """The same with some of the jobs."""
-        indices = np.flatnonzero(chosen)
-        return PreparedJobs(
-            [self.jobs[i] for i in indices], [self.splits[i] for i in indices], self.dataset, self.folds
-        )
+        indices = np.flatnonzero(chosen).tolist()
+        part = copy.copy(self)
+        part.jobs = [self.jobs[i] for i in indices]
+        part.splits = [self.splits[i] for i in indices]
+        part.fit_intercept = [self.fit_intercept[i] for i in indices]
+        return part
 
     def gram(self) -> core.FoldGram:
         """Second moments of every atom; raises for data that is not finite."""
 
         def make() -> core.FoldGram:
-            gram = self.kernels.fold_gram(self.X, self.Y, self.weights, self.folds, self.execution)
+            gram: core.FoldGram = self.kernels.fold_gram(
+                self.X, self.Y, self.weights, self.folds, self.execution
+            )
             if not gram.finite:
                 self.dataset.assert_finite(self.owner)
             return gram
@@ -62,22 +76,24 @@ class PreparedJobs:
 
     def qr(self) -> core.FoldQR:
         """Triangular factor of every atom."""
-        return self.dataset.form(
-            "fold QR",
-            self.folds,
-            lambda: self.kernels.fold_qr(self.X, self.Y, self.weights, self.folds, self.execution),
-        )
+
+        def make() -> core.FoldQR:
+            qr: core.FoldQR = self.kernels.fold_qr(self.X, self.Y, self.weights, self.folds, self.execution)
+            return qr
+
+        return self.dataset.form("fold QR", self.folds, make)
 
     def row_gram(self) -> core.RowGram:
         """Inner products of the rows; raises for data that is not finite."""
 
         def make() -> core.RowGram:
-            gram = self.kernels.row_gram(self.X, self.execution)
+            gram: core.RowGram = self.kernels.row_gram(self.X, self.execution)
             if not (gram.finite and np.isfinite(self.Y).all()):
                 self.dataset.assert_finite(self.owner)
             return gram
 
-        return self.dataset.form("row Gram", None, make)
+        name = "row Gram" if self.X.dtype == self.dataset.matrix(self.owner).dtype else "row Gram in float64"
+        return self.dataset.form(name, None, make)
 
 
 class LinearEstimator(Estimator):
@@ -110,13 +126,15 @@ class LinearEstimator(Estimator):
         coef = coef.astype(X.dtype)
         self.coef_ = coef[0] if y.ndim == 1 else coef
         if not self.fit_intercept:
-            self.intercept_ = 0.0
+            self.intercept_: Any = 0.0
         else:
-            intercept = intercept.astype(X.dtype)
-            self.intercept_ = intercept[0] if y.ndim == 1 else intercept
+            typed = intercept.astype(X.dtype)
+            self.intercept_ = typed[0] if y.ndim == 1 else typed
 
     @classmethod
-    def _score_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> NDArray[np.float64] | None:
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+    ) -> NDArray[np.float64] | None:
         """R^2 of every job on its left-out rows, from their moments."""
         if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
             return None
@@ -127,9 +145,14 @@ class LinearEstimator(Estimator):
             coef = np.stack([np.atleast_2d(job.estimator.coef_) for job in group.jobs]).astype(np.float64)
             targets = group.Y.shape[1]
             intercept = np.stack(
-                [np.broadcast_to(np.asarray(job.estimator.intercept_, np.float64), targets) for job in group.jobs]
+                [
+                    np.broadcast_to(np.asarray(job.estimator.intercept_, np.float64), targets)
+                    for job in group.jobs
+                ]
             )
-            residual, total = core.squared_errors(group.gram(), group.splits, coef, intercept, group.execution)
+            residual, total = core.squared_errors(
+                group.gram(), group.splits, coef, intercept, group.execution
+            )
             for job, r, t in zip(group.jobs, residual, total, strict=True):
                 scores[id(job.estimator)] = _r2(r, t)
         return np.array([scores[id(job.estimator)] for job in jobs])
@@ -148,13 +171,13 @@ class LinearEstimator(Estimator):
         # The common case without scikit-learn's general checks: NaN and infinity in X show in the answer,
         # and then the general path says so.
         coef = self.__dict__.get("coef_")
-        if coef is not None and "feature_names_in_" not in self.__dict__ and plain(X, 2):
-            if X.shape[1] == coef.shape[-1]:
-                with np.errstate(invalid="ignore", over="ignore"):
-                    answer: NDArray[Any] = X @ coef.T + self.intercept_
-                    ok = np.isfinite(answer.sum())
-                if ok:
-                    return answer
+        named = "feature_names_in_" in self.__dict__
+        if coef is not None and not named and plain(X, 2) and X.shape[1] == coef.shape[-1]:
+            with np.errstate(invalid="ignore", over="ignore"):
+                answer: NDArray[Any] = X @ coef.T + self.intercept_
+                ok = np.isfinite(answer.sum())
+            if ok:
+                return answer
         general: NDArray[Any] = super().predict(X)
         return general
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ class LinearRegression(LinearEstimator, linear_model.LinearRegression):  # type:
     (array([2.]), 1.0)
     """
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **linear_model.LinearRegression._parameter_constraints,
         "device": Estimator._parameter_constraints["device"],
     }
@@ -73,7 +73,9 @@ class LinearRegression(LinearEstimator, linear_model.LinearRegression):  # type:
         positive: bool = False,
         device: str = "cpu",
     ) -> None:
-        super().__init__(fit_intercept=fit_intercept, copy_X=copy_X, tol=tol, n_jobs=n_jobs, positive=positive)
+        super().__init__(
+            fit_intercept=fit_intercept, copy_X=copy_X, tol=tol, n_jobs=n_jobs, positive=positive
+        )
         self.device = device
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -96,10 +98,10 @@ class LinearRegression(LinearEstimator, linear_model.LinearRegression):  # type:
         ValueError
             For a parameter that breaks its rule and for data that is not finite, empty or of unequal length.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit_one(X, y, sample_weight)
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        linear_model.LinearRegression.fit(self, X, y, **extra)
+        super().fit(X, y, **extra)
 
     @classmethod
     def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
@@ -113,17 +115,17 @@ class LinearRegression(LinearEstimator, linear_model.LinearRegression):  # type:
 
 
 def _solve_least_norm(group: PreparedJobs) -> NDArray[np.bool_]:
+    if group.dual:
+        return _solve_dual(group)
+    kernels = group.kernels
     # Jobs may differ in tol alone: it is the largest that decides whether the Gram will do.
     cutoff = max(float(job.estimator.tol) for job in group.jobs)
-    kernels, rows = group.kernels, (group.X, group.Y, group.weights, group.folds)
-    jobs = (group.splits, group.fit_intercept)
-    if group.dual:
-        result = kernels.linear_regression_dual(group.row_gram(), *rows, *jobs, cutoff, group.execution)
-    else:
-        result = kernels.linear_regression(group.gram(), *jobs, cutoff, group.execution)
+    result = kernels.linear_regression(
+        group.gram(), group.splits, group.fit_intercept, cutoff, group.execution
+    )
     reliable: NDArray[np.bool_] = result[2]
     _keep(group, result, reliable)
-    if reliable.all() or group.dual:
+    if reliable.all():
         return reliable
     again = group.subset(~reliable)
     for tol in sorted({float(job.estimator.tol) for job in again.jobs}):
@@ -133,13 +135,37 @@ def _solve_least_norm(group: PreparedJobs) -> NDArray[np.bool_]:
     return np.ones(len(group.jobs), dtype=bool)
 
 
+def _solve_dual(group: PreparedJobs) -> NDArray[np.bool_]:
+    solved = np.zeros(len(group.jobs), dtype=bool)
+    for tol in sorted({float(job.estimator.tol) for job in group.jobs}):
+        chosen = np.array([job.estimator.tol == tol for job in group.jobs])
+        part = group.subset(chosen)
+        result = part.kernels.linear_regression_dual(
+            group.row_gram(),
+            group.X,
+            group.Y,
+            group.weights,
+            group.folds,
+            part.splits,
+            part.fit_intercept,
+            tol,
+            group.execution,
+        )
+        _keep(part, result, result[2])
+        solved[chosen] = result[2]
+    if not solved.all() and group.X.dtype == np.float32:
+        left = ~solved
+        solved[left] = _solve_dual(group.subset(left).in_double())
+    return solved
+
+
 def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_]) -> None:
     coef, intercept, _, rank, singular = result
-    for b in np.flatnonzero(chosen):
+    for b in np.flatnonzero(chosen).tolist():
         model = group.jobs[b].estimator
         model._store(group.dataset, coef[b], intercept[b])
         model.rank_ = rank[b]
-        model.singular_ = singular[b].astype(group.X.dtype)
+        model.singular_ = singular[b].astype(model.coef_.dtype)
 
 
 def _solve_positive(group: PreparedJobs) -> NDArray[np.bool_]:
@@ -149,7 +175,7 @@ def _solve_positive(group: PreparedJobs) -> NDArray[np.bool_]:
     coef, intercept, reliable = group.kernels.nonnegative(
         group.gram(), group.splits, group.fit_intercept, no_penalty, group.execution
     )
-    for b in np.flatnonzero(reliable):
+    for b in np.flatnonzero(reliable).tolist():
         group.jobs[b].estimator._store(group.dataset, coef[b], intercept[b])
     result: NDArray[np.bool_] = reliable
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ __all__ = ["Ridge"]
 class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
     """Linear least squares with l2 penalty.
 
-    Minimises ``||y - X w||^2 + alpha ||w||^2`` exactly, from the Gram of the centred data in one pass over `X`
-    (of the rows where they are fewer than the columns). Penalties and splits of a population share the pass, and the
-    penalties of a split one eigendecomposition. Where the Gram would lose digits, a QR factorisation of the rows
-    takes its place.
+    Minimises ``||y - X w||^2 + alpha ||w||^2`` exactly, from the Gram of the centred data in one pass over
+    `X`
+    (of the rows where they are fewer than the columns). Penalties and splits of a population share the pass,
+    and the
+    penalties of a split one eigendecomposition. Where the Gram would lose digits, a QR factorisation of the
+    rows takes its place.
 
     Parameters
     ----------
@@ -36,7 +38,8 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
     tol : float, default=1e-4
         For scikit-learn's own iterative solvers, on sparse `X`.
     solver : {"auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs"}, default="auto"
-        Every name gives the exact solution on dense `X`. On sparse `X`, scikit-learn's solver of that name runs.
+        Every name gives the exact solution on dense `X`. On sparse `X`, scikit-learn's solver of that name
+        runs.
     positive : bool, default=False
         Whether to require coefficients >= 0.
     random_state : int, RandomState instance or None, default=None
@@ -68,7 +71,7 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
     (array([1.]), 2.0)
     """
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **linear_model.Ridge._parameter_constraints,
         **Estimator._parameter_constraints,
     }
@@ -120,14 +123,16 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
         ValueError
             For a parameter that breaks its rule and for data that is not finite, empty or of unequal length.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit_one(X, y, sample_weight)
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        linear_model.Ridge.fit(self, X, y, **extra)
+        super().fit(X, y, **extra)
 
     def _runs_here(self, dataset: Dataset) -> bool:
         if self.solver == "lbfgs" and not self.positive:
-            raise ValueError("Ridge: solver='lbfgs' can be used only when positive=True. Please use another solver.")
+            raise ValueError(
+                "Ridge: solver='lbfgs' can be used only when positive=True. Please use another solver."
+            )
         if self.positive and self.solver not in ("auto", "lbfgs"):
             raise ValueError(
                 f"Ridge: solver='{self.solver}' does not support positive fitting; "
@@ -161,18 +166,15 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
 def _solve_kind(group: PreparedJobs, positive: bool) -> NDArray[np.bool_]:
     alpha = np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
     kernels, jobs = group.kernels, (group.splits, group.fit_intercept, alpha)
-    if group.dual and positive:
-        return np.zeros(len(group.jobs), dtype=bool)
     if group.dual:
-        rows = (group.X, group.Y, group.weights, group.folds)
-        result = kernels.ridge_dual(group.row_gram(), *rows, *jobs, group.execution)
-    elif positive:
+        return np.zeros(len(group.jobs), dtype=bool) if positive else _solve_dual(group, alpha)
+    if positive:
         result = kernels.nonnegative(group.gram(), *jobs, group.execution)
     else:
         result = kernels.ridge(group.gram(), *jobs, group.execution)
     reliable: NDArray[np.bool_] = result[2]
     _keep(group, result, reliable)
-    if reliable.all() or group.dual or positive:
+    if reliable.all() or positive:
         return reliable
     again = group.subset(~reliable)
     result = kernels.ridge(again.qr(), again.splits, again.fit_intercept, alpha[~reliable], again.execution)
@@ -180,9 +182,29 @@ def _solve_kind(group: PreparedJobs, positive: bool) -> NDArray[np.bool_]:
     return np.ones(len(group.jobs), dtype=bool)
 
 
+def _solve_dual(group: PreparedJobs, alpha: NDArray[np.float64]) -> NDArray[np.bool_]:
+    result = group.kernels.ridge_dual(
+        group.row_gram(),
+        group.X,
+        group.Y,
+        group.weights,
+        group.folds,
+        group.splits,
+        group.fit_intercept,
+        alpha,
+        group.execution,
+    )
+    solved: NDArray[np.bool_] = result[2]
+    _keep(group, result, solved)
+    if not solved.all() and group.X.dtype == np.float32:
+        left = ~solved
+        solved[left] = _solve_dual(group.subset(left).in_double(), alpha[left])
+    return solved
+
+
 def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_]) -> None:
     coef, intercept, _ = result
-    for b in np.flatnonzero(chosen):
+    for b in np.flatnonzero(chosen).tolist():
         model = group.jobs[b].estimator
         model._store(group.dataset, coef[b], intercept[b])
         model.n_iter_ = None

@@ -1,0 +1,128 @@
+"""Typing of the extension modules ``_core_v2``, ``_core_v3``, ... (see ``_native``), which are all alike.
+
+What it computes, shapes and cost stand in the C++ headers of the same names.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from numpy import bool_, float64, int64
+
+_Floats = NDArray[Any]  # float32 or float64
+_Linear = tuple[NDArray[float64], NDArray[float64], NDArray[bool_]]  # coef (jobs, t, d), intercept, reliable
+_LeastSquares = tuple[NDArray[float64], NDArray[float64], NDArray[bool_], list[int], list[NDArray[float64]]]
+_Components = tuple[NDArray[float64], NDArray[float64], NDArray[float64], float]  # mean, variance, components, total
+
+def lapack_routines() -> list[str]: ...
+def blas_routines() -> list[str]: ...
+def install_lapack(routines: dict[str, Any]) -> None: ...
+def install_blas_threads(get: int, set: int) -> None: ...
+def default_threads() -> int: ...
+def set_default_threads(threads: int) -> None: ...
+def thread_limits() -> dict[str, int]: ...
+def build_info() -> dict[str, str]: ...
+def philox_words(seed: int, stream: int, index: int) -> list[int]: ...
+
+class Execution:
+    def __init__(self, threads: int = 0, progress: Callable[[str, float], object] | None = None) -> None: ...
+
+class Folds:
+    @property
+    def n_rows(self) -> int: ...
+    @property
+    def n_atoms(self) -> int: ...
+    @property
+    def splits(self) -> list[int]: ...
+    def training_rows(self, split: int) -> int: ...
+
+def all_rows(n_rows: int) -> Folds: ...
+def make_folds(
+    n_rows: int, splits: Sequence[tuple[NDArray[int64], NDArray[int64]]], max_atoms: int
+) -> list[Folds]: ...
+
+class FoldGram:
+    @property
+    def finite(self) -> bool: ...
+    @property
+    def folds(self) -> Folds: ...
+    def moments(self, split: int, part: str, centred: bool) -> dict[str, Any]: ...
+
+class FoldQR:
+    @property
+    def folds(self) -> Folds: ...
+
+class RowGram:
+    @property
+    def finite(self) -> bool: ...
+
+def fold_gram(
+    X: _Floats, Y: _Floats | None, sample_weight: _Floats | None, folds: Folds, execution: Execution
+) -> FoldGram: ...
+def fold_qr(
+    X: _Floats, Y: _Floats | None, sample_weight: _Floats | None, folds: Folds, execution: Execution
+) -> FoldQR: ...
+def row_gram(X: _Floats, execution: Execution) -> RowGram: ...
+def ridge(
+    prepared: FoldGram | FoldQR,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    alpha: NDArray[float64],
+    execution: Execution,
+) -> _Linear: ...
+def ridge_dual(
+    prepared: RowGram,
+    X: _Floats,
+    Y: _Floats,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    alpha: NDArray[float64],
+    execution: Execution,
+) -> _Linear: ...
+def nonnegative(
+    prepared: FoldGram,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    alpha: NDArray[float64],
+    execution: Execution,
+) -> _Linear: ...
+def linear_regression(
+    prepared: FoldGram | FoldQR,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    relative_cutoff: float,
+    execution: Execution,
+) -> _LeastSquares: ...
+def linear_regression_dual(
+    prepared: RowGram,
+    X: _Floats,
+    Y: _Floats,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    relative_cutoff: float,
+    execution: Execution,
+) -> _LeastSquares: ...
+def squared_errors(
+    prepared: FoldGram,
+    splits: Sequence[int],
+    coef: NDArray[float64],
+    intercept: NDArray[float64],
+    execution: Execution,
+) -> tuple[NDArray[float64], NDArray[float64]]: ...
+def pca(
+    prepared: FoldGram | FoldQR, splits: Sequence[int], counts: Sequence[int], execution: Execution
+) -> list[_Components]: ...
+def pca_dual(
+    prepared: RowGram,
+    X: _Floats,
+    folds: Folds,
+    splits: Sequence[int],
+    counts: Sequence[int],
+    execution: Execution,
+) -> list[_Components]: ...
+def pca_svd(X: _Floats, count: int, execution: Execution) -> _Components: ...

@@ -1,0 +1,1 @@
+supported: tuple[str, ...]
