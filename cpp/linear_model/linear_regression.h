@@ -14,7 +14,7 @@ struct LeastSquaresPopulation : LinearPopulation {
   std::vector<int64_t> rank;                // [b]
   std::vector<Eigen::VectorXd> singular;    // [b] (min(rows, d),) descending
 
-  LeastSquaresPopulation(size_t jobs) : LinearPopulation(jobs), rank(jobs), singular(jobs) {}
+  explicit LeastSquaresPopulation(size_t jobs) : LinearPopulation(jobs), rank(jobs), singular(jobs) {}
 };
 
 // relative_cutoff: singular values at most this share of the largest count as zero.

@@ -30,6 +30,10 @@ LeastSquaresPopulation linear_regression_cpu(const FoldGram& gram, const std::ve
   const double finest = std::max(gram.precision > 1e-12 ? 1e-4 : 1e-10, 2 * relative_cutoff * relative_cutoff);
   for_each_group(grouped(jobs), gram.n_features, context, [&](const LinearGroup& group) {
     const Moments train = moments(gram, group.split, Part::train, group.fit_intercept);
+    if (!train.gram.allFinite()) {  // squares overflowed
+      for (const size_t b : group.jobs) population.abandon(b, gram.n_features, gram.n_targets);
+      return;
+    }
     const Eigen::VectorXd squares = eigenvalues(train.gram, context).reverse();
     const Cholesky cholesky(train.gram, context);
     const int64_t d = gram.n_features;
@@ -72,6 +76,10 @@ LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<con
   LeastSquaresPopulation population(jobs.size());
   for_each_group(grouped(jobs), X.rows, context, [&](const LinearGroup& group) {
     DualData train(gram, Y, w, folds, group.split, group.fit_intercept);
+    if (!train.products.allFinite()) {
+      for (const size_t b : group.jobs) population.abandon(b, X.cols, Y.cols);
+      return;
+    }
     DualSpectrum shared(train, gram.precision, context);
     shared.noise = std::max(shared.noise, relative_cutoff * relative_cutoff * shared.values(0));
     Eigen::MatrixXd a;

@@ -75,6 +75,10 @@ LinearPopulation nonnegative_cpu(const FoldGram& gram, const std::vector<LinearJ
   LinearPopulation population(jobs.size());
   for_each_group(grouped(jobs), gram.n_features, context, [&](const LinearGroup& group) {
     const Moments train = moments(gram, group.split, Part::train, group.fit_intercept);
+    if (!train.gram.allFinite()) {  // squares overflowed
+      for (const size_t b : group.jobs) population.abandon(b, gram.n_features, gram.n_targets);
+      return;
+    }
     for (const size_t b : group.jobs) {
       population.coef[b].resize(gram.n_features, gram.n_targets);
       for (int64_t k = 0; k < gram.n_targets; ++k) {

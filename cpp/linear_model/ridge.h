@@ -30,7 +30,14 @@ struct LinearPopulation {
   // job is to be done again from the factor.
   std::vector<uint8_t> reliable;
 
-  LinearPopulation(size_t jobs) : coef(jobs), intercept(jobs), reliable(jobs, 1) {}
+  explicit LinearPopulation(size_t jobs) : coef(jobs), intercept(jobs), reliable(jobs, 1) {}
+
+  // No answer for job b.
+  void abandon(size_t b, int64_t features, int64_t targets) {
+    coef[b].setZero(features, targets);
+    intercept[b].setZero(targets);
+    reliable[b] = 0;
+  }
 };
 
 // alpha (jobs, targets).

@@ -53,6 +53,10 @@ LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& j
   const double limit = condition_limit(gram.precision);
   for_each_group(grouped(jobs), gram.n_features, context, [&](const LinearGroup& group) {
     const Moments train = moments(gram, group.split, Part::train, group.fit_intercept);
+    if (!train.gram.allFinite()) {  // squares overflowed
+      for (const size_t b : group.jobs) population.abandon(b, gram.n_features, gram.n_targets);
+      return;
+    }
     Spectrum shared;
     if (group.jobs.size() >= kShareFrom) shared = spectrum(train, context);
     for (const size_t b : group.jobs) {
@@ -96,6 +100,10 @@ LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixVie
   LinearPopulation population(jobs.size());
   for_each_group(grouped(jobs), X.rows, context, [&](const LinearGroup& group) {
     DualData train(gram, Y, w, folds, group.split, group.fit_intercept);
+    if (!train.products.allFinite()) {
+      for (const size_t b : group.jobs) population.abandon(b, X.cols, Y.cols);
+      return;
+    }
     const bool share = group.jobs.size() >= kShareFrom;
     const DualSpectrum shared = share ? DualSpectrum(train, gram.precision, context) : DualSpectrum();
     Eigen::MatrixXd weights(X.rows, static_cast<int64_t>(group.jobs.size()) * Y.cols);  // a of every job and target

@@ -10,10 +10,13 @@ from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
     Options,
+    _InstancesOf,
     make_constraint,
 )
 
 __all__ = ["check_parameters"]
+
+_TYPES = {"Integral": "an integer", "int": "an integer", "Real": "a number", "str": "a string"}
 
 
 def _interval_text(interval: Any) -> str:
@@ -35,6 +38,8 @@ def _rule(constraint: Any) -> str:
         return kind + _interval_text(constraint)
     if isinstance(constraint, Options):
         return "one of " + ", ".join(sorted(repr(option) for option in constraint.options))
+    if isinstance(constraint, _InstancesOf):
+        return _TYPES.get(constraint.type.__name__, f"of type {constraint.type.__name__}")
     if isinstance(constraint, HasMethods):
         return "an object with " + ", ".join(constraint.methods)
     return str(constraint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -42,7 +43,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "device": [StrOptions({"cpu", "cuda"})],
-        "n_jobs": [None, int, np.integer],
+        "n_jobs": [None, Integral],
     }
 
     # --- what a subclass gives ---
@@ -83,8 +84,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         here: list[Job] = []
         elsewhere: list[Job] = []
         for job in jobs:
-            check_parameters(job.estimator)
-            backend(job.estimator.device)
+            job.estimator._check()
             (here if job.estimator._runs_here(dataset) else elsewhere).append(job)
         if here:
             matrix = dataset.matrix(here[0].estimator)
@@ -99,6 +99,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
             elsewhere.extend(left)
         for job in elsewhere:
             job.estimator._fit_sklearn(dataset, splits, job.split)
+
+    def _check(self) -> None:
+        """Raise for parameters that break their rules and for a device that is not there."""
+        check_parameters(self)
+        backend(self.device)
 
     def _note_columns(self, X: Any, n_features: int) -> None:
         if type(X) is np.ndarray:

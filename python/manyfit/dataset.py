@@ -143,7 +143,8 @@ class Dataset:
                 weights = np.full(len(X), weights)
             if weights.ndim != 1:
                 raise ValueError(
-                    f"{name}: sample_weight must be a number or 1-dimensional, got {weights.ndim}D array"
+                    f"{name}: sample_weight must be a number or 1-dimensional, got {weights.ndim}D array "
+                    "(Sample weights must be 1D array or scalar)"
                 )
             if len(weights) != len(X):
                 raise ValueError(

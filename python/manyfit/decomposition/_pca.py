@@ -22,6 +22,8 @@ __all__ = ["PCA"]
 # Below this many rows or columns the exact decomposition costs no more than a randomized one.
 EXACT_SIZE = 2000
 
+_OVERFLOW = "PCA: X must be small enough for its variance to be finite in float64; rescale it"
+
 
 class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
     """Principal component analysis.
@@ -155,11 +157,22 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_components_)
         """
-        projected: NDArray[Any] = self.fit(X).transform(X.X if isinstance(X, Dataset) else X)
+        dataset = X if isinstance(X, Dataset) else Dataset(X)
+        self._check()
+        if self._runs_here(dataset):
+            projected: NDArray[Any] = self.fit(dataset).transform(dataset.X)
+            return projected
+        # A truncated decomposition finds the projected rows too, and they are not quite what transform gives.
+        projected = super().fit_transform(self._writable(dataset.X))
+        self.fit_backend_ = "scikit-learn"
         return projected
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        super().fit(X)
+        super().fit(self._writable(X))
+
+    def _writable(self, X: Any) -> Any:
+        """`X`, or a copy where scikit-learn would write into it."""
+        return np.array(X) if isinstance(X, np.ndarray) and not self.copy else X
 
     def _runs_here(self, dataset: Dataset) -> bool:
         return super()._runs_here(dataset) and self._solver(dataset) not in ("arpack", "randomized")
@@ -210,13 +223,11 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
             )
         return max(1, int(count))
 
-    def _store(self, fit: tuple[Any, ...], n: int, dtype: np.dtype[Any]) -> None:
+    def _store(self, fit: tuple[Any, ...], n: int, dtype: np.dtype[Any], solver: str) -> None:
         mean, variance, components, total = fit
         d = len(mean)
         if not (np.isfinite(variance).all() and np.isfinite(mean).all()):
-            raise ValueError(
-                "PCA: X must be small enough for its squares to be finite in float64; the fit overflowed"
-            )
+            raise ValueError(_OVERFLOW)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = variance / total
         count: Any = self.n_components
@@ -228,6 +239,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
             count = int(np.searchsorted(np.cumsum(ratio), count, side="right")) + 1
         count = min(int(count), len(variance))
         rest = min(n, d) - count
+        self._fit_svd_solver = solver
         self.mean_ = mean.astype(dtype)
         self.components_ = np.array(components[:count], dtype=dtype, order="C")
         self.explained_variance_ = variance[:count].astype(dtype)
@@ -269,6 +281,7 @@ def _decompose(
     def checked(gram: Any) -> Any:
         if not gram.finite:
             dataset.assert_finite(owner)
+            raise ValueError(_OVERFLOW)
         return gram
 
     if solver == "full" and len(X) < X.shape[1]:
@@ -290,4 +303,4 @@ def _decompose(
         )
         fits = kernels.pca(moments, places, counts, run)
     for job, fit, n in zip(jobs, fits, rows, strict=True):
-        job.estimator._store(fit, n, X.dtype)
+        job.estimator._store(fit, n, X.dtype, solver)

@@ -118,9 +118,10 @@ class LinearEstimator(Estimator):
         """Keep coef (targets, features) and intercept (targets,) as scikit-learn shapes and types them."""
         X, y = dataset.matrix(self), dataset.targets(self)
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            size = np.abs(X)
             raise ValueError(
-                f"{type(self).__name__}: X and y must be small enough for their squares to be finite in "
-                f"float64; the fit overflowed (largest entry of X: {np.abs(X).max():.3g})"
+                f"{type(self).__name__}: X and y must be of a scale whose coefficients are finite in float64; "
+                f"entries of X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g} in size"
             )
         # astype copies: the population's own array would otherwise live as long as one of its models
         coef = coef.astype(X.dtype)

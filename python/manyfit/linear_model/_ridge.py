@@ -207,6 +207,8 @@ def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_
     for b in np.flatnonzero(chosen).tolist():
         model = group.jobs[b].estimator
         model._store(group.dataset, coef[b], intercept[b])
+        if group.Y.shape[1] == 1:
+            model.coef_ = model.coef_.ravel()  # as scikit-learn has it, also for y of shape (n_samples, 1)
         model.n_iter_ = None
         model.solver_ = model.solver
         if model.solver == "auto":

@@ -1,0 +1,9 @@
+"""``python -m manyfit`` is the command ``manyfit``."""
+
+from __future__ import annotations
+
+import sys
+
+from manyfit.cli import main
+
+sys.exit(main())
