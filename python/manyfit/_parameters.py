@@ -64,10 +64,19 @@ def _constraints(cls: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     )
 
 
+# Settings met before, of kinds that have few values: a sweep asks about the same ones again and again.
+_accepted: set[tuple[type, str, Any]] = set()
+
+
 def check_parameters(estimator: Any) -> None:
     """Raise ``InvalidParameterError`` (a ValueError) for the first parameter that breaks its rule."""
     cls: Any = type(estimator)
     for name, constraints in _constraints(cls):
         value = getattr(estimator, name)
+        setting = (cls, name, value) if value is None or type(value) in (bool, str) else None
+        if setting in _accepted:
+            continue
         if not any(constraint.is_satisfied_by(value) for constraint in constraints):
             raise InvalidParameterError(_message(cls.__name__, name, constraints, value))
+        if setting is not None:
+            _accepted.add(setting)

@@ -185,6 +185,10 @@ class Dataset:
             known.append(same or folds)
         return known
 
+    def made(self, name: str, folds: core.Folds | None) -> Any:
+        """The prepared form `name` for `folds` if it has been made, or None."""
+        return self._forms.get((name, folds if folds is None else id(folds)))
+
     def form(self, name: str, folds: core.Folds | None, make: Callable[[], Form]) -> Form:
         """The prepared form `name` for `folds`, made on first use."""
         place = (name, folds if folds is None else id(folds))

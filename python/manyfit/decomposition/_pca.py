@@ -203,6 +203,50 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
                     _decompose(members, [place[j.split] for j in members], dataset, folds, splits, solver)
         return []
 
+    @classmethod
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+    ) -> NDArray[np.float64] | None:
+        """Mean log-likelihood of every job on its left-out rows, from their covariance."""
+        scores: dict[int, float] = {}
+        for folds in splits.groups:
+            gram = dataset.made("fold Gram", folds)
+            for place, split in enumerate(folds.splits):
+                members = [job.estimator for job in jobs if job.split == split]
+                n_test = len(splits.test_rows(split))
+                if not members:
+                    continue
+                if gram is None or n_test == 0:
+                    return None
+                moments = gram.moments(place, "test", True)
+                for model in members:
+                    score = model._log_likelihood(moments["gram"] / n_test, moments["mean"])
+                    if score is None:
+                        return None
+                    scores[id(model)] = score
+        return np.array([scores[id(job.estimator)] for job in jobs])
+
+    def _log_likelihood(self, covariance: NDArray[np.float64], mean: NDArray[np.float64]) -> float | None:
+        """Mean log-likelihood, under this model, of rows with the given moments.
+
+        The model's precision is ``(I - V' diag(1 - noise / variance) V) / noise``. None where it is singular.
+        Source: Tipping, Bishop 1999.
+        """
+        V = self.components_.astype(np.float64)
+        variance = self.explained_variance_.astype(np.float64)
+        noise, rest = float(self.noise_variance_), V.shape[1] - len(V)
+        if not (variance > noise).all() or (noise <= 0) != (rest == 0):
+            return None
+        offset = mean - self.mean_
+        along = np.einsum("kd,kd->k", V @ covariance, V) + (V @ offset) ** 2
+        distance = (along / variance).sum()
+        log_determinant = np.log(variance).sum()
+        if rest:
+            total = np.trace(covariance) + offset @ offset
+            distance += (total - along.sum()) / noise
+            log_determinant += rest * np.log(noise)
+        return float(-0.5 * (distance + log_determinant + V.shape[1] * np.log(2 * np.pi)))
+
     def _check_count(self, n: int, d: int, solver: str) -> int:
         """How many components to ask for; 0 stands for all."""
         count: Any = self.n_components

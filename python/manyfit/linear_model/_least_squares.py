@@ -154,8 +154,8 @@ class LinearEstimator(Estimator):
             residual, total = core.squared_errors(
                 group.gram(), group.splits, coef, intercept, group.execution
             )
-            for job, r, t in zip(group.jobs, residual, total, strict=True):
-                scores[id(job.estimator)] = _r2(r, t)
+            for job, score in zip(group.jobs, _r2(residual, total), strict=True):
+                scores[id(job.estimator)] = score
         return np.array([scores[id(job.estimator)] for job in jobs])
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -192,9 +192,10 @@ def _grouped(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Iterator[
             yield PreparedJobs(members, [place[job.split] for job in members], dataset, folds)
 
 
-def _r2(residual: NDArray[np.float64], total: NDArray[np.float64]) -> float:
-    """Mean over targets of 1 - residual / total, as r2_score has it for constant targets."""
+def _r2(residual: NDArray[np.float64], total: NDArray[np.float64]) -> list[float]:
+    """Mean over targets of 1 - residual / total, for each job; constant targets as r2_score has them."""
     exact = residual == 0
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(total > 0, 1 - residual / total, np.where(exact, 1.0, 0.0))
-    return float(values.mean())
+    scores: list[float] = values.mean(axis=1).tolist()
+    return scores
