@@ -87,6 +87,23 @@ void bind_folds(py::module_& m) {
       py::arg("n_rows"), py::arg("splits"), py::arg("max_atoms"));
 }
 
+// A form made from the rows of X, Y and the weights for some folds: make(X, Y, w, folds, context).
+template <class Make>
+void def_from_rows(py::module_& m, const char* name, Make make) {
+  m.def(
+      name,
+      [make](const py::array& X, const py::object& Y, const py::object& w, const Folds& folds,
+             const Execution& execution) {
+        return by_dtype(X, [&]<class T>(T) {
+          const Table<T> table(X, Y, w);
+          return run(execution, [&](const Context& context) {
+            return make(table.X, table.Y, table.weight, folds, context);
+          });
+        });
+      },
+      py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("execution"));
+}
+
 void bind_prepared(py::module_& m) {
   py::class_<FoldGram>(m, "FoldGram")
       .def_property_readonly("finite", &FoldGram::finite)
@@ -105,28 +122,12 @@ void bind_prepared(py::module_& m) {
   py::class_<RowGram>(m, "RowGram").def_property_readonly("finite", [](const RowGram& gram) {
     return gram.products.diagonal().allFinite();
   });
-  m.def(
-      "fold_gram",
-      [](const py::array& X, const py::object& Y, const py::object& w, Folds folds, const Execution& execution) {
-        return by_dtype(X, [&]<class T>(T) {
-          const Table<T> table(X, Y, w);
-          return run(execution, [&](const Context& context) {
-            return fold_gram_cpu(table.X, table.Y, table.weight, std::move(folds), context);
-          });
-        });
-      },
-      py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("execution"));
-  m.def(
-      "fold_qr",
-      [](const py::array& X, const py::object& Y, const py::object& w, Folds folds, const Execution& execution) {
-        return by_dtype(X, [&]<class T>(T) {
-          const Table<T> table(X, Y, w);
-          return run(execution, [&](const Context& context) {
-            return fold_qr_cpu(table.X, table.Y, table.weight, std::move(folds), context);
-          });
-        });
-      },
-      py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("execution"));
+  def_from_rows(m, "fold_gram", [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
+    return fold_gram_cpu(X, Y, w, folds, context);
+  });
+  def_from_rows(m, "fold_qr", [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
+    return fold_qr_cpu(X, Y, w, folds, context);
+  });
   m.def(
       "row_gram",
       [](const py::array& X, const Execution& execution) {

@@ -48,27 +48,29 @@ py::tuple arrays_of(const LeastSquaresPopulation& population, int64_t features, 
   return py::make_tuple(linear[0], linear[1], linear[2], population.rank, singular);
 }
 
+// fit(prepared, jobs, alpha, context) for a form made for some folds.
+template <class Prepared, class Fit>
+void def_penalised(py::module_& m, const char* name, Fit fit) {
+  m.def(
+      name,
+      [fit](const Prepared& prepared, const std::vector<int64_t>& splits, const std::vector<bool>& fit_intercept,
+            const py::array& alpha, const Execution& execution) {
+        const auto jobs = jobs_of(splits, fit_intercept, prepared.folds.n_splits());
+        const Eigen::MatrixXd penalty = penalties(alpha, jobs.size(), prepared.n_targets);
+        return arrays_of(
+            run(execution, [&](const Context& context) { return fit(prepared, jobs, penalty, context); }),
+            prepared.n_features, prepared.n_targets);
+      },
+      py::arg("prepared"), py::arg("splits"), py::arg("fit_intercept"), py::arg("alpha"), py::arg("execution"));
+}
+
 void bind_ridge(py::module_& m) {
-  m.def(
-      "ridge",
-      [](const FoldGram& gram, const std::vector<int64_t>& splits, const std::vector<bool>& fit_intercept,
-         const py::array& alpha, const Execution& execution) {
-        const auto jobs = jobs_of(splits, fit_intercept, gram.folds.n_splits());
-        const Eigen::MatrixXd penalty = penalties(alpha, jobs.size(), gram.n_targets);
-        return arrays_of(run(execution, [&](const Context& context) { return ridge_cpu(gram, jobs, penalty, context); }),
-                         gram.n_features, gram.n_targets);
-      },
-      py::arg("prepared"), py::arg("splits"), py::arg("fit_intercept"), py::arg("alpha"), py::arg("execution"));
-  m.def(
-      "ridge",
-      [](const FoldQR& qr, const std::vector<int64_t>& splits, const std::vector<bool>& fit_intercept,
-         const py::array& alpha, const Execution& execution) {
-        const auto jobs = jobs_of(splits, fit_intercept, qr.folds.n_splits());
-        const Eigen::MatrixXd penalty = penalties(alpha, jobs.size(), qr.n_targets);
-        return arrays_of(run(execution, [&](const Context& context) { return ridge_cpu(qr, jobs, penalty, context); }),
-                         qr.n_features, qr.n_targets);
-      },
-      py::arg("prepared"), py::arg("splits"), py::arg("fit_intercept"), py::arg("alpha"), py::arg("execution"));
+  const auto ridge = [](const auto& prepared, const auto& jobs, const auto& alpha, const Context& context) {
+    return ridge_cpu(prepared, jobs, alpha, context);
+  };
+  def_penalised<FoldGram>(m, "ridge", ridge);
+  def_penalised<FoldQR>(m, "ridge", ridge);
+  def_penalised<FoldGram>(m, "nonnegative", nonnegative_cpu);
   m.def(
       "ridge_dual",
       [](const RowGram& gram, const py::array& X, const py::object& Y, const py::object& w, const Folds& folds,
@@ -87,46 +89,28 @@ void bind_ridge(py::module_& m) {
       },
       py::arg("prepared"), py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("splits"),
       py::arg("fit_intercept"), py::arg("alpha"), py::arg("execution"));
+}
+
+template <class Prepared>
+void def_linear_regression(py::module_& m) {
   m.def(
-      "nonnegative",
-      [](const FoldGram& gram, const std::vector<int64_t>& splits, const std::vector<bool>& fit_intercept,
-         const py::array& alpha, const Execution& execution) {
-        const auto jobs = jobs_of(splits, fit_intercept, gram.folds.n_splits());
-        const Eigen::MatrixXd penalty = penalties(alpha, jobs.size(), gram.n_targets);
-        return arrays_of(
-            run(execution, [&](const Context& context) { return nonnegative_cpu(gram, jobs, penalty, context); }),
-            gram.n_features, gram.n_targets);
+      "linear_regression",
+      [](const Prepared& prepared, const std::vector<int64_t>& splits, const std::vector<bool>& fit_intercept,
+         double relative_cutoff, const Execution& execution) {
+        const auto jobs = jobs_of(splits, fit_intercept, prepared.folds.n_splits());
+        return arrays_of(run(execution,
+                             [&](const Context& context) {
+                               return linear_regression_cpu(prepared, jobs, relative_cutoff, context);
+                             }),
+                         prepared.n_features, prepared.n_targets);
       },
-      py::arg("prepared"), py::arg("splits"), py::arg("fit_intercept"), py::arg("alpha"), py::arg("execution"));
+      py::arg("prepared"), py::arg("splits"), py::arg("fit_intercept"), py::arg("relative_cutoff"),
+      py::arg("execution"));
 }
 
 void bind_linear_regression(py::module_& m) {
-  m.def(
-      "linear_regression",
-      [](const FoldGram& gram, const std::vector<int64_t>& splits, const std::vector<bool>& fit_intercept,
-         double relative_cutoff, const Execution& execution) {
-        const auto jobs = jobs_of(splits, fit_intercept, gram.folds.n_splits());
-        return arrays_of(run(execution,
-                             [&](const Context& context) {
-                               return linear_regression_cpu(gram, jobs, relative_cutoff, context);
-                             }),
-                         gram.n_features, gram.n_targets);
-      },
-      py::arg("prepared"), py::arg("splits"), py::arg("fit_intercept"), py::arg("relative_cutoff"),
-      py::arg("execution"));
-  m.def(
-      "linear_regression",
-      [](const FoldQR& qr, const std::vector<int64_t>& splits, const std::vector<bool>& fit_intercept,
-         double relative_cutoff, const Execution& execution) {
-        const auto jobs = jobs_of(splits, fit_intercept, qr.folds.n_splits());
-        return arrays_of(run(execution,
-                             [&](const Context& context) {
-                               return linear_regression_cpu(qr, jobs, relative_cutoff, context);
-                             }),
-                         qr.n_features, qr.n_targets);
-      },
-      py::arg("prepared"), py::arg("splits"), py::arg("fit_intercept"), py::arg("relative_cutoff"),
-      py::arg("execution"));
+  def_linear_regression<FoldGram>(m);
+  def_linear_regression<FoldQR>(m);
   m.def(
       "linear_regression_dual",
       [](const RowGram& gram, const py::array& X, const py::object& Y, const py::object& w, const Folds& folds,

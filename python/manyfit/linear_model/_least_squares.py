@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,28 @@ class PreparedJobs:
 class LinearEstimator(Estimator):
     """A linear model that least squares fits."""
 
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            None when `X` is a Dataset.
+        sample_weight : array-like of shape (n_samples,) or float, default=None
+            Weights >= 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a parameter that breaks its rule and for data that is not finite, empty or of unequal length.
+        """
+        return self._fit_one(X, y, sample_weight)
+
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
         left: list[Job] = []
@@ -120,8 +142,8 @@ class LinearEstimator(Estimator):
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             size = np.abs(X)
             raise ValueError(
-                f"{type(self).__name__}: X and y must be of a scale whose coefficients are finite in float64; "
-                f"entries of X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g} in size"
+                f"{type(self).__name__}: X and y must be of a scale that leaves coefficients finite; "
+                f"sizes in X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g}"
             )
         # astype copies: the population's own array would otherwise live as long as one of its models
         coef = coef.astype(X.dtype)
@@ -181,6 +203,17 @@ class LinearEstimator(Estimator):
                 return answer
         general: NDArray[Any] = super().predict(X)
         return general
+
+    def _check_loaded(self) -> None:
+        """Raise ValueError where fitted attributes do not belong together."""
+        coef, intercept = np.asarray(self.coef_), np.asarray(self.intercept_)
+        if coef.dtype.kind != "f" or intercept.dtype.kind != "f":
+            raise ValueError(f"coef_ and intercept_ must be floats, got {coef.dtype} and {intercept.dtype}")
+        if coef.ndim not in (1, 2) or coef.shape[-1] != self.n_features_in_:
+            raise ValueError(f"coef_ must have {self.n_features_in_} columns, got shape {coef.shape}")
+        targets = (1,) if coef.ndim == 1 else coef.shape[:1]
+        if intercept.shape not in ((), targets):
+            raise ValueError(f"intercept_ must be a number or have shape {targets}, got {intercept.shape}")
 
 
 def _grouped(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Iterator[PreparedJobs]:

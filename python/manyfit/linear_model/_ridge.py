@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,28 +102,6 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
         )
         self.device = device
         self.n_jobs = n_jobs
-
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            None when `X` is a Dataset.
-        sample_weight : array-like of shape (n_samples,) or float, default=None
-            Weights >= 0.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For a parameter that breaks its rule and for data that is not finite, empty or of unequal length.
-        """
-        return self._fit_one(X, y, sample_weight)
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         super().fit(X, y, **extra)
