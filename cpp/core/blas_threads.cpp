@@ -7,8 +7,6 @@
 namespace manyfit {
 namespace {
 
-constexpr int64_t kSmall = 32;  // OpenBLAS uses one thread here by itself
-
 int (*get_threads)() = nullptr;
 void (*set_threads)(int) = nullptr;
 
@@ -25,7 +23,7 @@ void install_blas_threads(int (*get)(), void (*set)(int)) {
 }
 
 BlasThreads::BlasThreads(int64_t size)
-    : limited_(get_threads != nullptr && set_threads != nullptr && size > kSmall && size < kLargeMatrix) {
+    : limited_(get_threads != nullptr && set_threads != nullptr && size < kLargeMatrix) {
   if (!limited_) return;
   const std::lock_guard lock(mutex);
   if (users++ > 0) return;

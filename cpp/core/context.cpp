@@ -14,23 +14,38 @@ namespace {
 
 constexpr auto kPollEvery = std::chrono::milliseconds(50);
 
-// The exception of the lowest task that failed.
+// Keeps the exception of the lowest task that failed.
 class FirstError {
  public:
-  void store(int64_t index, std::exception_ptr error) {
-    const std::lock_guard lock(mutex_);
-    if (!error_ || index < index_) {
-      index_ = index;
-      error_ = std::move(error);
+  explicit FirstError(int64_t tasks) : tasks_(tasks), index_(tasks) {}
+
+  template <class F>
+  void guard(int64_t index, F work) {
+    try {
+      work();
+    } catch (const Cancelled&) {  // a consequence: what stopped the work goes before it
+      store(tasks_);
+    } catch (...) {
+      store(index);
     }
   }
+  // Tasks after one that failed need not begin. Those before it must: one of them may fail too.
+  bool precedes(int64_t index) const { return index_.load(std::memory_order_relaxed) < index; }
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);
   }
 
  private:
+  void store(int64_t index) {
+    const std::lock_guard lock(mutex_);
+    if (error_ && index >= index_) return;
+    index_ = index;
+    error_ = std::current_exception();
+  }
+
+  int64_t tasks_;
+  std::atomic<int64_t> index_;
   std::mutex mutex_;
-  int64_t index_ = 0;
   std::exception_ptr error_;
 };
 
@@ -68,27 +83,16 @@ void Context::parallel_for(const char* stage, int64_t count, const std::function
   stage_ = stage;
   count_ = count;
   done_ = 0;
-  FirstError error;
-  std::atomic<bool> failed{false};
+  FirstError error(count);
   const auto guarded = [&](int64_t i) {
-    if (failed.load(std::memory_order_relaxed)) return;
-    try {
+    if (error.precedes(i)) return;
+    error.guard(i, [&] {
       check();
       task(i);
-    } catch (...) {
-      failed = true;
-      error.store(i, std::current_exception());
-    }
+    });
     ++done_;
   };
-  ThreadPool::instance().run(count, threads_, guarded, [&] {
-    try {
-      check();
-    } catch (...) {
-      failed = true;
-      error.store(-1, std::current_exception());
-    }
-  });
+  ThreadPool::instance().run(count, threads_, guarded, [&] { error.guard(-1, [&] { check(); }); });
   error.rethrow();
 }
 

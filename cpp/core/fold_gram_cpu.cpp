@@ -45,9 +45,9 @@ struct Chunk {
 };
 
 // The cut depends on shapes alone, so that results do not depend on the number of threads. Each chunk has
-// an M of its own: their number keeps within a fiftieth of X, or 4 MiB.
+// an M of its own: their number keeps within 1/64 of X, or 3 MiB.
 std::vector<Chunk> cut(const Folds& folds, const Shape& shape, int64_t bytes_of_x) {
-  const int64_t budget = std::max<int64_t>(int64_t{4} << 20, bytes_of_x / 50);
+  const int64_t budget = std::max<int64_t>(int64_t{3} << 20, bytes_of_x / 64);
   const int64_t most = std::clamp<int64_t>(budget / (shape.stride * shape.stride * 8), 1, kMaxChunks);
   const int64_t rows = std::max<int64_t>((folds.n_rows + most - 1) / most, 4 * kTileRows);
   std::vector<Chunk> chunks;

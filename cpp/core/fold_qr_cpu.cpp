@@ -9,13 +9,15 @@ namespace manyfit {
 namespace {
 
 constexpr int64_t kMaxChunks = 16;
+constexpr int64_t kBlockBytes = int64_t{4} << 20;
 
 // [R; rows] -> R, block by block.
 template <class T>
 Eigen::MatrixXd factor_rows(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w, const FoldQR& qr,
                             int64_t begin, int64_t end, const Context& context) {
   const int64_t d = X.cols, t = Y.cols, p = 1 + d + t;
-  const int64_t block = std::max<int64_t>(2 * p, 256);
+  // Every block adds a rounding of R: few and large ones keep digits, and are quick.
+  const int64_t block = std::max<int64_t>(8 * p, kBlockBytes / (8 * p));
   Eigen::MatrixXd R = Eigen::MatrixXd::Zero(p, p);
   for (; begin < end; begin += block) {
     context.check();

@@ -13,6 +13,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -26,6 +27,18 @@ namespace {
 
 thread_local bool running_task = false;
 std::atomic<int> threads_set{0};
+
+// This thread runs a task; after one that was run within another it still does.
+class TaskMark {
+ public:
+  TaskMark() : before_(std::exchange(running_task, true)) {}
+  ~TaskMark() { running_task = before_; }
+  TaskMark(const TaskMark&) = delete;
+  TaskMark& operator=(const TaskMark&) = delete;
+
+ private:
+  bool before_;
+};
 
 int process_id() {
 #if defined(__unix__) || defined(__APPLE__)
@@ -103,7 +116,7 @@ struct Run {
   std::condition_variable all_ended;
 
   void work() {
-    running_task = true;
+    const TaskMark mark;
     for (int64_t i; (i = next.fetch_add(1)) < count;) {
       (*task)(i);
       if (ended.fetch_add(1) + 1 == count) {
@@ -111,7 +124,6 @@ struct Run {
         all_ended.notify_all();
       }
     }
-    running_task = false;
   }
 };
 
@@ -170,9 +182,8 @@ void ThreadPool::run(int64_t count, int threads, const std::function<void(int64_
                      const std::function<void()>& while_waiting) {
   const int helpers = static_cast<int>(std::min<int64_t>(threads, count)) - 1;
   if (helpers <= 0) {
-    running_task = true;
+    const TaskMark mark;
     for (int64_t i = 0; i < count; ++i) task(i);
-    running_task = false;
     return;
   }
   ensure_workers(helpers);
@@ -181,7 +192,7 @@ void ThreadPool::run(int64_t count, int threads, const std::function<void(int64_
   run->task = &task;
   {
     const std::lock_guard lock(state_->mutex);
-    for (int i = 0; i < helpers; ++i) state_->tickets.push_back(run);
+    state_->tickets.insert(state_->tickets.end(), helpers, run);  // all or, where memory ends, none
   }
   state_->ticket_came.notify_all();
   run->work();

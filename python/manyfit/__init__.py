@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manyfit import decomposition, linear_model, onnx, testing
     from manyfit._execution import progress
-    from manyfit._show_config import show_config
+    from manyfit._show_config import config, show_config
     from manyfit.dataset import Dataset
     from manyfit.exceptions import DeviceError, ExportMismatch, ModelFormatError
     from manyfit.persistence import load, save
@@ -28,6 +28,7 @@ _NAMES = {
     "ExportMismatch": "manyfit.exceptions",
     "ModelFormatError": "manyfit.exceptions",
     "Population": "manyfit.population",
+    "config": "manyfit._show_config",
     "fit_many": "manyfit.population",
     "load": "manyfit.persistence",
     "progress": "manyfit._execution",
@@ -42,6 +43,7 @@ __all__ = [
     "ModelFormatError",
     "Population",
     "__version__",
+    "config",
     "decomposition",
     "fit_many",
     "linear_model",

@@ -14,7 +14,7 @@ from sklearn.decomposition._pca import _infer_dimension
 from manyfit._execution import backend, execution
 from manyfit._native import core
 from manyfit.base import Estimator, Job
-from manyfit.dataset import Dataset
+from manyfit.dataset import Dataset, plain
 from manyfit.splits import Splits
 
 __all__ = ["PCA"]
@@ -166,6 +166,33 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         projected = super().fit_transform(self._writable(dataset.X))
         self.fit_backend_ = "scikit-learn"
         return projected
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Project `X` on the components.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+        """
+        # As in the linear models: NaN and infinity in X show in the answer, and the general path says so.
+        components = self.__dict__.get("components_")
+        named = "feature_names_in_" in self.__dict__
+        if components is not None and not named and plain(X, 2) and X.shape[1] == components.shape[1]:
+            with np.errstate(invalid="ignore", over="ignore"):
+                answer = X @ components.T
+                answer -= self.mean_ @ components.T
+                if self.whiten:
+                    scale = np.sqrt(self.explained_variance_)
+                    answer /= np.maximum(scale, np.finfo(scale.dtype).eps)
+                ok = np.isfinite(answer.sum())
+            if ok:
+                return answer
+        general: NDArray[Any] = super().transform(X)
+        return general
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         super().fit(self._writable(X))

@@ -1,0 +1,109 @@
+"""Least squares and ridge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..case import AnyCase, Case, ImportCase
+from ..contenders import Estimator, apply, fit, sweep
+from ..data import Regression
+from ..quality import Coefficients, LinearPrediction, RidgeSweep
+from ..targets import Faster, PeakMemory, Seconds
+
+OLS = Estimator("linear_model", "LinearRegression")
+RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1.0})
+#: ``tol`` is the relative size below which a singular value counts as zero; the default is 1e-6.
+FINE_OLS = Estimator("linear_model", "LinearRegression", {"tol": 1e-12})
+#: Next to no penalty, for data on which that is hard.
+FAINT_RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1e-10})
+
+ALPHAS = np.logspace(-3, 4, 50).tolist()
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
+
+
+def _cases() -> Iterator[AnyCase]:
+    yield ImportCase("import", "import {root}", after="import sklearn", targets=(Seconds(0.3),))
+    yield ImportCase(
+        "import-ridge",
+        "from {root}.linear_model import Ridge",
+        after="from sklearn.linear_model import Ridge",
+        targets=(Seconds(0.3),),
+    )
+    for dtype, tolerance in TOLERANCE.items():
+        for name, estimator, alpha in (("ols", OLS, 0.0), ("ridge", RIDGE, 1.0)):
+            yield Case(
+                f"{name}-fit",
+                Regression(300_000, 100, dtype),
+                fit(estimator),
+                Coefficients(alpha=alpha, tolerance=tolerance),
+                targets=(Faster(1.3), PeakMemory(0.05)),
+                first_call=True,
+                memory=True,
+            )
+    yield Case(
+        "ridge-sweep-50x5",
+        Regression(200_000, 100),
+        sweep(RIDGE, [{"alpha": alpha} for alpha in ALPHAS], folds=5),
+        RidgeSweep(alphas=tuple(ALPHAS), folds=5, tolerance=1e-8),
+        targets=(Faster(200, than="scikit-learn-intelex"),),
+        first_call=True,
+    )
+    for name, estimator, alpha in (("ols", OLS, 0.0), ("ridge", RIDGE, 1.0)):
+        yield Case(
+            f"{name}-fit",
+            Regression(200, 20),
+            fit(estimator),
+            Coefficients(alpha=alpha, tolerance=1e-9),
+            targets=(Faster(3, than="scikit-learn"),),
+            first_call=True,
+        )
+        yield Case(
+            f"{name}-fit-wide",
+            Regression(500, 5000),
+            fit(estimator),
+            Coefficients(alpha=alpha, tolerance=1e-8),
+        )
+        yield Case(
+            f"{name}-predict-1-row",
+            Regression(5000, 100),
+            apply(estimator, "predict", rows=1),
+            LinearPrediction(tolerance=1e-12),
+            targets=(Faster(1, than="scikit-learn"),),
+        )
+        for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
+            yield Case(
+                f"{name}-predict",
+                Regression(100_000, 100, dtype),
+                apply(estimator, "predict"),
+                LinearPrediction(tolerance=tolerance),
+                targets=(Faster(1, than="scikit-learn"),),
+            )
+        yield Case(
+            f"{name}-fit-large-mean",
+            Regression(100_000, 20, mean=1e8),
+            fit(estimator),
+            Coefficients(alpha=alpha, tolerance=1e-8, extended=True),
+        )
+    # A Gram squares the condition number: unguarded, it would answer with half of the digits or none.
+    for name, estimator, alpha, condition in (
+        ("ols", OLS, 0.0, 1e5),
+        ("ols", FINE_OLS, 0.0, 1e7),
+        ("ridge", FAINT_RIDGE, 1e-10, 1e7),
+    ):
+        yield Case(
+            f"{name}-fit-ill-conditioned",
+            Regression(20_000, 30, condition=condition),
+            fit(estimator),
+            Coefficients(alpha=alpha, tolerance=1e-10, times_sklearn=3, extended=True),
+        )
+    yield Case(
+        "ols-fit-ill-conditioned",
+        Regression(20_000, 30, "float32", condition=1e4),
+        fit(OLS),
+        Coefficients(tolerance=1e-4, times_sklearn=3, extended=True),
+    )
+
+
+CASES = tuple(_cases())

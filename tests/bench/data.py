@@ -1,0 +1,126 @@
+"""Data of the benchmark cases: declared by shape, made from a fixed seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A table and, for supervised work, its target; C-ordered."""
+
+    X: Array
+    y: Array | None = None
+
+    def head(self, rows: int) -> Data:
+        """The first rows, as views."""
+        return Data(self.X[:rows], None if self.y is None else self.y[:rows])
+
+
+class DataSpec(Hashable, Protocol):
+    """What a case needs of a data maker; makers are frozen dataclasses, so that they can be cached."""
+
+    @property
+    def label(self) -> str:
+        """Shape and type for people: ``300k x 100 float64``."""
+
+    @property
+    def slug(self) -> str:
+        """The same for the command line: ``300kx100/float64``."""
+
+    def quick(self) -> DataSpec:
+        """A small relative for smoke tests."""
+
+    def make(self) -> Data:
+        """Make the data, the same at every call."""
+
+
+@functools.lru_cache(maxsize=1)
+def load(spec: DataSpec) -> Data:
+    """Make the data of ``spec``, or return them again when they were the last ones made."""
+    return spec.make()
+
+
+def count(n: int) -> str:
+    """300000 as ``300k``."""
+    return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
+
+
+def power(value: float) -> str:
+    """100000000.0 as ``1e8``."""
+    return f"{value:.0e}".replace("e+0", "e")
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Correlated Gaussian columns, ``X = mean + N(0, 1) + a shared factor``, and ``y`` linear in them.
+
+    With ``condition``, the centred columns have that condition number instead, singular values equally
+    spaced on a log scale, and next to no noise: what is lost is then lost by the solver.
+    """
+
+    rows: int
+    columns: int
+    dtype: str = "float64"
+    mean: float = 0.0
+    condition: float | None = None
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """Shape, type and what is special."""
+        shape = f"{count(self.rows)} x {count(self.columns)} {self.dtype}"
+        return ", ".join([shape, *(f"{name} {power(value)}" for name, value in self._special)])
+
+    @property
+    def slug(self) -> str:
+        """Shape, type and what is special, without spaces."""
+        shape = f"{count(self.rows)}x{count(self.columns)}"
+        return "/".join([shape, self.dtype, *(f"{name}-{power(value)}" for name, value in self._special)])
+
+    @property
+    def _special(self) -> list[tuple[str, float]]:
+        fields = (("mean", self.mean or None), ("condition", self.condition))
+        return [(name, value) for name, value in fields if value is not None]
+
+    def quick(self) -> Regression:
+        """A tenth of the rows of a tall table, a 25th of a wide one; small tables stay."""
+        if self.rows * self.columns <= 200_000:
+            return self
+        if self.rows > self.columns:
+            return dataclasses.replace(self, rows=self.rows // 10)
+        return dataclasses.replace(self, rows=self.rows // 5, columns=self.columns // 5)
+
+    def make(self) -> Data:
+        """Draw X in float64, round it to ``dtype``, and compute y from the rounded X."""
+        rng = np.random.default_rng(self.seed)
+        X = rng.standard_normal((self.rows, self.columns))
+        noise = 1.0
+        if self.condition is None:
+            X += rng.standard_normal((self.rows, 1))
+        else:
+            X, noise = _with_condition(X, self.condition, rng), 1e-6
+        X += self.mean
+        weights = rng.standard_normal(self.columns)
+        X = X.astype(self.dtype, copy=False)
+        # The mean is left out of y: at 1e8 it would drown everything that is to be learnt.
+        y = X @ weights.astype(X.dtype) if not self.mean else (X - X.dtype.type(self.mean)) @ weights
+        y += noise * rng.standard_normal(self.rows)
+        return Data(np.ascontiguousarray(X), y.astype(self.dtype, copy=False))
+
+
+def _with_condition(X: Array, condition: float, rng: np.random.Generator) -> Array:
+    rows, columns = X.shape
+    basis = np.linalg.qr(X - X.mean(axis=0))[0]
+    rotation = np.linalg.qr(rng.standard_normal((columns, columns)))[0]
+    scales = np.sqrt(rows) * np.logspace(0, -np.log10(condition), columns)
+    return np.asarray((basis * scales) @ rotation.T)

@@ -1,0 +1,216 @@
+"""Equal quality: how far a contender's answer is from the reference, and how far it may be."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from . import reference as exact
+from .data import Array, Data
+
+#: Whose error the relative limits refer to.
+YARDSTICK = "scikit-learn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """A relative error and its limit.
+
+    Parameters
+    ----------
+    tolerance : float
+        Largest error that counts as equal quality.
+    times_sklearn : float, optional
+        Where the problem itself magnifies rounding, an error up to this many times scikit-learn's
+        counts as equal too.
+    """
+
+    tolerance: float
+    times_sklearn: float | None = None
+
+    what: ClassVar[str]
+
+    def reference(self, data: Data) -> Any:
+        """The answer to compare with; computed once for all contenders."""
+        raise NotImplementedError
+
+    def error(self, result: Any, expected: Any, data: Data) -> float:
+        """Relative distance of a contender's result from the reference."""
+        raise NotImplementedError
+
+    def limit(self, errors: Mapping[str, float]) -> float:
+        """Largest error allowed, given the error of every library that has a result."""
+        if self.times_sklearn is None:
+            return self.tolerance
+        return max(self.tolerance, self.times_sklearn * errors.get(YARDSTICK, 0.0))
+
+    @property
+    def says(self) -> str:
+        """The check in words."""
+        limit = f"within {self.tolerance:.0e}"
+        if self.times_sklearn is not None:
+            limit += f" or {self.times_sklearn:g} times {YARDSTICK}'s own error"
+        return f"{self.what}, {limit}"
+
+
+def _relative(actual: Any, expected: Any, scale: float) -> float:
+    """Largest absolute difference over ``scale``; NaN where the actual value holds one."""
+    difference = np.asarray(actual, dtype=np.longdouble) - np.asarray(expected, dtype=np.longdouble)
+    return float(np.abs(difference).max() / scale)
+
+
+def _largest(*errors: float) -> float:
+    """The maximum, which is NaN where one of them is (Python's ``max`` may drop it)."""
+    return float(np.max(errors))
+
+
+def _linear_error(model: Any, expected: exact.LinearModel, y: Array) -> float:
+    """Largest error of a coefficient over the largest coefficient, and of the intercept over y's spread.
+
+    The intercept is judged as a prediction at the mean of X would be: next to the size of what it is the
+    difference of.
+    """
+    coef = _relative(np.ravel(model.coef_), expected.coef, float(np.abs(expected.coef).max()))
+    size = max(float(np.std(y)), abs(expected.intercept))
+    return _largest(coef, _relative(model.intercept_, expected.intercept, size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coefficients(Quality):
+    """``coef_`` and ``intercept_`` of a linear model against an orthogonal solution.
+
+    ``extended`` solves the reference in extended precision, for data on which float64 is not exact enough
+    to be the judge.
+    """
+
+    alpha: float = 0.0
+    extended: bool = False
+
+    what: ClassVar[str] = "coefficients and intercept as by QR"
+
+    def reference(self, data: Data) -> exact.LinearModel:
+        """Solve the penalised least squares problem."""
+        assert data.y is not None
+        return exact.ridge(data.X, data.y, self.alpha, extended=self.extended)
+
+    def error(self, result: Any, expected: exact.LinearModel, data: Data) -> float:
+        """Forward error of the fitted parameters."""
+        assert data.y is not None
+        return _linear_error(result, expected, data.y)
+
+    @property
+    def says(self) -> str:
+        """The check in words."""
+        precision = "extended precision" if self.extended else "float64"
+        return super().says.replace("by QR", f"by QR in {precision}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrincipalComponents(Quality):
+    """Explained variances, orthonormality, and the variance that the components catch.
+
+    Neighbouring variances are almost equal in these data, so single components are not determined; the
+    variance caught by all of them is.
+    """
+
+    what: ClassVar[str] = "explained and caught variance as by eigh in float64, orthonormal components"
+
+    def reference(self, data: Data) -> tuple[Array, Array]:
+        """Covariance matrix and its eigenvalues, largest first."""
+        C = exact.covariance(data.X)
+        return C, np.linalg.eigvalsh(C)[::-1]
+
+    def error(self, result: Any, expected: tuple[Array, Array], data: Data) -> float:
+        """The largest of the three errors."""
+        C, eigenvalues = expected
+        V = np.asarray(result.components_, dtype=np.float64)
+        top = eigenvalues[: len(V)]
+        variance = float(np.max(np.abs(np.asarray(result.explained_variance_, dtype=np.float64) / top - 1)))
+        caught = abs(float(np.einsum("ij,jk,ik->", V, C, V)) / float(top.sum()) - 1)
+        orthonormal = float(np.abs(V @ V.T - np.eye(len(V))).max())
+        return _largest(variance, caught, orthonormal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearPrediction(Quality):
+    """``predict`` against ``X @ coef_ + intercept_`` of the same model in float64."""
+
+    what: ClassVar[str] = "output as of the model's own coefficients in float64"
+
+    def reference(self, data: Data) -> None:
+        """Nothing: each model is its own reference, the fits have cases of their own."""
+
+    def error(self, result: Any, expected: None, data: Data) -> float:
+        """Largest difference over the spread of the predictions."""
+        model, X, output = result
+        wanted = X.astype(np.float64) @ np.asarray(model.coef_, dtype=np.float64) + float(model.intercept_)
+        return _shape_error(output, wanted) or _relative(output, wanted, float(np.abs(wanted).max()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection(Quality):
+    """``transform`` against ``(X - mean_) @ components_.T`` of the same model in float64."""
+
+    what: ClassVar[str] = "output as of the model's own components in float64"
+
+    def reference(self, data: Data) -> None:
+        """Nothing: each model is its own reference, the fits have cases of their own."""
+
+    def error(self, result: Any, expected: None, data: Data) -> float:
+        """Largest difference over the largest projection."""
+        model, X, output = result
+        centred = X.astype(np.float64) - np.asarray(model.mean_, dtype=np.float64)
+        wanted = centred @ np.asarray(model.components_, dtype=np.float64).T
+        return _shape_error(output, wanted) or _relative(output, wanted, float(np.abs(wanted).max()))
+
+
+def _shape_error(output: Array, wanted: Array) -> float:
+    return 0.0 if output.shape == wanted.shape else float("inf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeSweep(Quality):
+    """Every model of a sweep, and R^2 of every left-out fold, against direct fits of each training set.
+
+    The peers keep no models, so theirs are held to the R^2 alone.
+    """
+
+    alphas: Sequence[float]
+    folds: int
+
+    what: ClassVar[str] = "coefficients and R^2 of every alpha and fold as of direct solves"
+
+    def reference(self, data: Data) -> tuple[list[list[exact.LinearModel]], Array]:
+        """Models and scores by alpha, then fold."""
+        from sklearn.model_selection import KFold
+
+        assert data.y is not None
+        models: list[list[exact.LinearModel]] = [[] for _ in self.alphas]
+        scores = np.empty((len(self.alphas), self.folds))
+        for k, (train, test) in enumerate(KFold(self.folds).split(data.X)):
+            x_mean, y_mean = data.X[train].mean(axis=0), data.y[train].mean()
+            A, b = data.X[train] - x_mean, data.y[train] - y_mean
+            G, c = A.T @ A, A.T @ b
+            spread = np.square(data.y[test] - data.y[test].mean()).sum()
+            for i, alpha in enumerate(self.alphas):
+                coef = np.linalg.solve(G + alpha * np.eye(len(G)), c)
+                models[i].append(exact.LinearModel(coef, float(y_mean - x_mean @ coef)))
+                residual = data.y[test] - data.X[test] @ coef - models[i][k].intercept
+                scores[i, k] = 1 - residual @ residual / spread
+        return models, scores
+
+    def error(self, result: Any, expected: tuple[list[list[exact.LinearModel]], Array], data: Data) -> float:
+        """The largest error of a score or of a model."""
+        assert data.y is not None
+        models, scores = expected
+        if np.shape(result.scores) != scores.shape:
+            return float("inf")
+        worst = float(np.abs(np.asarray(result.scores) - scores).max())
+        if result.models is not None:
+            pairs = zip(itertools.chain(*result.models), itertools.chain(*models), strict=True)
+            worst = _largest(worst, *(_linear_error(model, answer, data.y) for model, answer in pairs))
+        return worst
