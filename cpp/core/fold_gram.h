@@ -47,6 +47,7 @@ struct Moments {
   Eigen::MatrixXd gram;          // (d, d) sum w (x - mean)(x - mean)'
   Eigen::MatrixXd cross;         // (d, t) sum w (x - mean)(y - target_mean)'
   Eigen::VectorXd target_squares;  // (t,) sum w (y - target_mean)^2
+  Eigen::VectorXd shifted_squares;  // (d,) sum w (x - shift)^2: gram's diagonal carries their rounding
 };
 Moments moments(const FoldGram& gram, int64_t split, Part part, bool centred);
 

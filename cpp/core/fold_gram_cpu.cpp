@@ -131,13 +131,16 @@ void add_blocks(const RowPacker<T>& packer, const Shape& shape, const Context& c
 template <class T>
 std::vector<double> provisional_means(MatrixView<const T> X) {
   const int64_t n = std::min(X.rows, kShiftRows);
-  std::vector<double> sums(X.cols, 0.0);
-  for (int64_t k = 0; k < n; ++k) {
-    const T* row = X.row(X.rows / n * k);
-    for (int64_t j = 0; j < X.cols; ++j) sums[j] += static_cast<double>(row[j * X.col_stride]) / static_cast<double>(n);
+  std::vector<double> means(X.cols, 0.0);
+  // About the first row: the mean of a constant column is that constant, to the last digit.
+  for (int64_t k = 1; k < n; ++k) {
+    const int64_t row = X.rows / n * k;
+    for (int64_t j = 0; j < X.cols; ++j)
+      means[j] += (static_cast<double>(X(row, j)) - static_cast<double>(X(0, j))) / static_cast<double>(n);
   }
-  for (double& sum : sums) sum = static_cast<double>(static_cast<T>(sum));
-  return sums;
+  for (int64_t j = 0; n > 0 && j < X.cols; ++j)
+    means[j] = static_cast<double>(static_cast<T>(means[j] + static_cast<double>(X(0, j))));
+  return means;
 }
 
 template <class T>
@@ -208,6 +211,7 @@ Moments moments(const FoldGram& gram, int64_t split, Part part, bool centred) {
   }
   if (first) {  // no row on this side
     result.gram.setZero();
+    result.shifted_squares.setZero(d);
     result.mean.setZero(d);
     result.target_mean.setZero(t);
     return result;
@@ -215,6 +219,7 @@ Moments moments(const FoldGram& gram, int64_t split, Part part, bool centred) {
   result.weight = sums(0);
   const Eigen::Map<const Eigen::VectorXd> shift(gram.shift.data(), d), target_shift(gram.shift.data() + d, t);
   const Eigen::VectorXd x = sums.segment(1, d), y = sums.tail(t);  // about the shift
+  result.shifted_squares = result.gram.diagonal();
   if (centred) {
     const double scale = 1 / result.weight;
     for (int64_t j = 0; j < d; ++j) result.gram.col(j).head(j + 1) -= x.head(j + 1) * (x(j) * scale);

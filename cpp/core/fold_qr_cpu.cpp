@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/fold_gram.h"
 #include "core/fold_qr.h"
@@ -10,6 +11,7 @@ namespace {
 
 constexpr int64_t kMaxChunks = 16;
 constexpr int64_t kBlockBytes = int64_t{4} << 20;
+constexpr double kRounding = 64 * std::numeric_limits<double>::epsilon();  // of a column of R
 
 // [R; rows] -> R, block by block.
 template <class T>
@@ -92,6 +94,9 @@ TrainFactor train_factor(const FoldQR& qr, int64_t split, bool centred, const Co
   result.target_mean = target_shift + R.row(0).tail(t).transpose() / R(0, 0);
   if (centred) {  // Q's first column is the ones: what is left below is about the mean
     result.factor = R.block(1, 1, d, d);
+    // A column that does not vary leaves nothing but the rounding of its distance from the shift.
+    for (int64_t j = 0; j < d; ++j)
+      if (result.factor.col(j).norm() <= kRounding * R.col(1 + j).norm()) result.factor.col(j).setZero();
     result.target = R.block(1, 1 + d, d, t);
     return result;
   }

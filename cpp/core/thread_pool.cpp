@@ -18,9 +18,8 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
-#endif
+
+#include "core/per_process.h"
 
 namespace manyfit {
 namespace {
@@ -39,14 +38,6 @@ class TaskMark {
  private:
   bool before_;
 };
-
-int process_id() {
-#if defined(__unix__) || defined(__APPLE__)
-  return static_cast<int>(getpid());
-#else
-  return 0;
-#endif
-}
 
 int affinity_count() {
 #if defined(__linux__)
@@ -136,22 +127,7 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool() : state_(std::make_shared<State>()) {}
 
-ThreadPool& ThreadPool::instance() {
-  // A forked child has none of the parent's threads and must not trust its locks: it gets a pool of its own,
-  // and the parent's is forgotten. Pools live until the process ends.
-  struct Owned {
-    int process;
-    ThreadPool pool;
-  };
-  static std::atomic<Owned*> current{nullptr};
-  Owned* seen = current.load();
-  while (seen == nullptr || seen->process != process_id()) {
-    auto* fresh = new Owned{process_id(), ThreadPool()};
-    if (current.compare_exchange_strong(seen, fresh)) return fresh->pool;
-    delete fresh;
-  }
-  return seen->pool;
-}
+ThreadPool& ThreadPool::instance() { return per_process<ThreadPool>(); }
 
 bool ThreadPool::inside_task() { return running_task; }
 

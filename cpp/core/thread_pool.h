@@ -24,6 +24,7 @@ void set_default_threads(int threads);
 
 class ThreadPool {
  public:
+  ThreadPool();
   static ThreadPool& instance();
 
   // True on a thread that is running a task of some run().
@@ -36,7 +37,6 @@ class ThreadPool {
 
  private:
   struct State;
-  ThreadPool();
   void ensure_workers(int workers);
 
   std::shared_ptr<State> state_;

@@ -48,4 +48,11 @@ inline void for_each_group(const std::vector<LinearGroup>& groups, int64_t matri
 // in float32 to what its own rounding of the data costs anyway.
 inline double condition_limit(double precision) { return precision > 1e-12 ? 5e3 : 1e-9 / precision; }
 
+// False where centring cancelled so much of a column's squares that their rounding counts in what is left: a column
+// that hardly varies within the split, but stands far from the shift.
+inline bool keeps_digits(const Moments& moments, double penalty, double limit) {
+  const auto left = moments.gram.diagonal().array() + penalty;
+  return (moments.shifted_squares.array() + penalty <= limit * left).all();
+}
+
 }  // namespace manyfit

@@ -39,6 +39,7 @@ LeastSquaresPopulation linear_regression_cpu(const FoldGram& gram, const std::ve
     const int64_t d = gram.n_features;
     const bool reliable = squares(d - 1) > finest * squares(0) &&
                           cholesky.reciprocal_condition() * condition_limit(gram.precision) >= 1 &&
+                          keeps_digits(train, 0, condition_limit(gram.precision)) &&
                           gram.folds.training_rows(group.split) >= d;
     Eigen::MatrixXd coef = train.cross;
     Eigen::VectorXd intercept = Eigen::VectorXd::Zero(gram.n_targets);

@@ -16,7 +16,8 @@ class ActiveSet {
 
   bool solve() {
     const Eigen::VectorXd scale = G_.diagonal().cwiseMax(0).cwiseSqrt();
-    const double tolerance = 1e-12 * (b_.cwiseAbs().array() / scale.array().max(1e-300)).maxCoeff();
+    // A column of zeros takes no part.
+    const double tolerance = 1e-12 * (scale.array() > 0).select(b_.array().abs() / scale.array(), 0.0).maxCoeff();
     for (int64_t iteration = 0; iteration < 3 * b_.size() + 10; ++iteration) {
       context_.check();
       const Eigen::VectorXd gradient = b_ - G_ * coef_;
@@ -73,6 +74,7 @@ class ActiveSet {
 LinearPopulation nonnegative_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs,
                                  const Eigen::MatrixXd& alpha, const Context& context) {
   LinearPopulation population(jobs.size());
+  const double limit = condition_limit(gram.precision);
   for_each_group(grouped(jobs), gram.n_features, context, [&](const LinearGroup& group) {
     const Moments train = moments(gram, group.split, Part::train, group.fit_intercept);
     if (!train.gram.allFinite()) {  // squares overflowed
@@ -84,8 +86,8 @@ LinearPopulation nonnegative_cpu(const FoldGram& gram, const std::vector<LinearJ
       for (int64_t k = 0; k < gram.n_targets; ++k) {
         Eigen::MatrixXd system = train.gram;
         system.diagonal().array() += alpha(b, k);
-        ActiveSet active(system, train.cross.col(k), condition_limit(gram.precision), context);
-        if (!active.solve()) population.reliable[b] = 0;
+        ActiveSet active(system, train.cross.col(k), limit, context);
+        if (!keeps_digits(train, alpha(b, k), limit) || !active.solve()) population.reliable[b] = 0;
         population.coef[b].col(k) = active.coef();
       }
       population.intercept[b].setZero(gram.n_targets);

@@ -62,10 +62,16 @@ LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& j
     for (const size_t b : group.jobs) {
       const Eigen::VectorXd penalties = alpha.row(b).transpose();
       Eigen::MatrixXd coef(gram.n_features, gram.n_targets);
-      if (shared.values.size() > 0 && well_conditioned(shared, penalties, limit))
+      if (!keeps_digits(train, penalties.minCoeff(), limit)) {
+        population.abandon(b, gram.n_features, gram.n_targets);
+        continue;
+      }
+      if (shared.values.size() > 0 && well_conditioned(shared, penalties, limit)) {
         coef = ridge_solution(shared, penalties, 0.0);
-      else if (!solve_directly(train, penalties, limit, context, coef))
-        population.reliable[b] = 0;
+      } else if (!solve_directly(train, penalties, limit, context, coef)) {
+        population.abandon(b, gram.n_features, gram.n_targets);
+        continue;
+      }
       population.intercept[b].setZero(gram.n_targets);
       if (group.fit_intercept) population.intercept[b] = train.target_mean - coef.transpose() * train.mean;
       population.coef[b] = std::move(coef);

@@ -1,0 +1,40 @@
+"""What every Python test shares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# As it was before anything imported manyfit: what an import does to it must not reach a fresh interpreter.
+_ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith("MANYFIT_") and name != "OMP_NUM_THREADS"
+}
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``run_python(code, **environment)``: run code in a fresh interpreter, warnings as errors.
+
+    It runs away from the source tree and without the settings of manyfit and OpenMP that the test run
+    itself may have.
+    """
+
+    def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+            env=_ENVIRONMENT | environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
