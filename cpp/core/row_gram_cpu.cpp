@@ -56,7 +56,7 @@ RowGram row_gram_cpu(MatrixView<const T> X, const Context& context) {
       for (int64_t j = bj * kBlock; j < std::min(i + 1, (bj + 1) * kBlock); ++j)
         result.products(i, j) = result.products(j, i) = sums.data()[(i - bi * kBlock) * kBlock + j - bj * kBlock];
   });
-  const Eigen::Map<const Eigen::VectorXd> shift(result.shift.data(), X.cols);
+  const Eigen::VectorXd shift = Eigen::Map<const Eigen::VectorXd>(result.shift.data(), X.cols);
   result.shift_square = shift.squaredNorm();
   result.along_shift.resize(X.rows);
   context.parallel_for("row Gram", X.rows, [&](int64_t i) {

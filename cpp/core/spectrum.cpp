@@ -1,11 +1,16 @@
 #include "core/spectrum.h"
 
+#include <cmath>
+#include <limits>
+
 namespace manyfit {
 
 Spectrum spectrum(const Moments& moments, const Context& context) {
   SymmetricEigen eigen = eigh(moments.gram, context);
   Spectrum result;
-  result.values = eigen.values.reverse().cwiseMax(0).cwiseSqrt();
+  // Not zero where rounding made it negative: beside a penalty the direction still has its share of the target.
+  const double least = std::pow(std::numeric_limits<double>::epsilon(), 2) * eigen.values.tail(1).cwiseMax(0).sum();
+  result.values = eigen.values.reverse().cwiseMax(least).cwiseSqrt();
   result.vectors = eigen.vectors.rowwise().reverse();
   result.target = result.vectors.transpose() * moments.cross;
   for (int64_t i = 0; i < result.values.size(); ++i)

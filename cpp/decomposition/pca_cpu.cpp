@@ -17,6 +17,28 @@ void fix_signs(Eigen::MatrixXd& components) {
   }
 }
 
+// Makes column k a unit vector orthogonal to those before it. Where it is nothing but a mixture of those, the axis
+// farthest from them takes its place.
+void orthonormalise(Eigen::MatrixXd& columns, int64_t k) {
+  const auto before = columns.leftCols(k);
+  auto column = columns.col(k);
+  double norm = column.norm();
+  for (int pass = 0; norm > 0 && pass < 4; ++pass) {
+    column /= norm;
+    column -= before * (before.transpose() * column);
+    norm = column.norm();
+    if (pass > 0 && norm > 0.5) break;  // what is left is more than rounding
+  }
+  if (!(norm > 0.5)) {
+    Eigen::Index axis = 0;
+    before.rowwise().squaredNorm().minCoeff(&axis);
+    column = Eigen::VectorXd::Unit(columns.rows(), axis);
+    for (int pass = 0; pass < 2; ++pass) column -= before * (before.transpose() * column);
+    norm = column.norm();
+  }
+  column /= norm;
+}
+
 PrincipalComponents leading(const PrincipalComponents& all, int64_t count) {
   return {all.mean, all.variance.head(count), all.components.topRows(count), all.total_variance};
 }
@@ -115,13 +137,8 @@ std::vector<PrincipalComponents> pca_cpu(const RowGram& gram, MatrixView<const T
     const Eigen::RowVectorXd sums = weights.leftCols(count).colwise().sum();
     const Eigen::MatrixXd product = shifted_transpose_product(X, gram.shift, weights, context);
     Eigen::MatrixXd directions = product.leftCols(count) - product.col(count) * sums;
-    for (int64_t k = 0; k < count; ++k) {
-      // Orthonormal to the last digit, whatever the division by a small s_i would have lost.
-      for (int64_t pass = 0; pass < 2; ++pass)
-        directions.col(k) -= directions.leftCols(k) * (directions.leftCols(k).transpose() * directions.col(k));
-      const double norm = directions.col(k).norm();
-      if (norm > 0) directions.col(k) /= norm;
-    }
+    // Orthonormal to the last digit, whatever the division by a small s_i would have lost.
+    for (int64_t k = 0; k < count; ++k) orthonormalise(directions, k);
     result.variance = values / divisor;
     result.components = directions.transpose();
     result.mean = Eigen::Map<const Eigen::VectorXd>(gram.shift.data(), X.cols) + product.col(count);

@@ -1,10 +1,17 @@
 #include "linear_model/dual.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "linear_model/groups.h"
 
 namespace manyfit {
+namespace {
+
+// Share of a target that is rounding: so much of it lies along the ones once it is centred.
+constexpr double kNothing = 1e-13;
+
+}  // namespace
 
 template <class T>
 DualData::DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const T> w, const Folds& folds,
@@ -19,7 +26,8 @@ DualData::DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const 
     }
   }
   const int64_t n = static_cast<int64_t>(rows_.size()), t = Y.cols;
-  const Eigen::Map<const Eigen::VectorXd> weight(weights.data(), n);
+  // A copy: Eigen's sums depend on where in memory a vector begins, and its own begin at the same place always.
+  const Eigen::VectorXd weight = Eigen::Map<const Eigen::VectorXd>(weights.data(), n);
   const double total = weight.sum();
   root_ = weight.cwiseSqrt();
   products.resize(n, n);
@@ -101,14 +109,20 @@ DualSpectrum::DualSpectrum(const DualData& data, double precision, const Context
 }
 
 bool DualSpectrum::solve(const Eigen::VectorXd& alpha, const DualData& data, Eigen::MatrixXd& a) const {
-  const double penalty = alpha.minCoeff();
   bool reliable = true;
-  for (const double value : values)
-    if (value > noise && values(0) + penalty > limit * (value + penalty)) reliable = false;
   Eigen::MatrixXd scaled = vectors.transpose() * data.target;
-  for (int64_t k = 0; k < scaled.cols(); ++k)
-    for (int64_t i = 0; i < scaled.rows(); ++i)
-      scaled(i, k) = values(i) > noise ? scaled(i, k) / (values(i) + alpha(k)) : 0.0;
+  for (int64_t k = 0; k < scaled.cols(); ++k) {
+    const double nothing = kNothing * data.target.col(k).norm();
+    for (int64_t i = 0; i < scaled.rows(); ++i) {
+      if (values(i) <= noise && (alpha(k) == 0 || std::abs(scaled(i, k)) <= nothing)) {
+        scaled(i, k) = 0;
+        continue;
+      }
+      const double value = std::max(values(i), 0.0) + alpha(k);
+      if (values(0) + alpha(k) > limit * value) reliable = false;
+      scaled(i, k) /= value;
+    }
+  }
   a = vectors * scaled;
   return reliable;
 }

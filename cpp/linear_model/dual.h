@@ -42,7 +42,8 @@ class DualData {
   Eigen::VectorXd mean_;         // (d,)
 };
 
-// K = U diag(values) U'. Directions that rounding cannot tell from zero are dropped.
+// K = U diag(values) U'. Directions that rounding cannot tell from zero are dropped where there is no penalty, or
+// nothing of the target along them.
 struct DualSpectrum {
   Eigen::VectorXd values;   // descending
   Eigen::MatrixXd vectors;  // (rows, rows)

@@ -82,12 +82,15 @@ LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<con
       return;
     }
     DualSpectrum shared(train, gram.precision, context);
+    // Roots of what is only rounding would look like small singular values.
+    const Eigen::VectorXd singular =
+        (shared.values.array() > shared.noise).select(shared.values, 0.0).cwiseSqrt().head(std::min(shared.values.size(), X.cols));
     shared.noise = std::max(shared.noise, relative_cutoff * relative_cutoff * shared.values(0));
     Eigen::MatrixXd a;
     const bool reliable = shared.solve(Eigen::VectorXd::Zero(Y.cols), train, a);
     const Eigen::MatrixXd coef = train.coefficients(X, gram.shift, train.spread(a, X.rows), context);
     store(population, group, coef, train.intercept(coef), shared.rank(),
-          shared.values.cwiseMax(0).cwiseSqrt().head(std::min(shared.values.size(), X.cols)), reliable);
+          singular, reliable);
   });
   return population;
 }

@@ -14,24 +14,26 @@ namespace {
 // A decomposition costs about as much as this many Cholesky solves.
 constexpr size_t kShareFrom = 8;
 
-// coef columns with penalty `alpha` for all targets whose entry of `chosen` it is.
-struct Penalties {
-  std::vector<double> distinct;
-  explicit Penalties(const Eigen::VectorXd& alpha) {
-    for (const double a : alpha)
-      if (std::find(distinct.begin(), distinct.end(), a) == distinct.end()) distinct.push_back(a);
-  }
-};
+// A loss of six digits of sixteen: not worth another way.
+constexpr double kFewLost = 1e6;
 
-// One Cholesky solve for each distinct penalty. False where the system is too ill-conditioned.
-bool solve_directly(const Moments& moments, const Eigen::VectorXd& alpha, double limit, const Context& context,
-                    Eigen::MatrixXd& coef) {
-  for (const double penalty : Penalties(alpha).distinct) {
-    Eigen::MatrixXd system = moments.gram;
+std::vector<double> distinct(const Eigen::VectorXd& alpha) {
+  std::vector<double> values(alpha.begin(), alpha.end());
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  return values;
+}
+
+// (gram + alpha) coef = cross by one Cholesky for each distinct penalty. False where the condition exceeds the limit.
+bool solve_directly(const Eigen::MatrixXd& gram, const Eigen::MatrixXd& cross, const Eigen::VectorXd& alpha, double limit,
+                    const Context& context, Eigen::MatrixXd& coef) {
+  coef.resize(cross.rows(), cross.cols());
+  for (const double penalty : distinct(alpha)) {
+    Eigen::MatrixXd system = gram;
     system.diagonal().array() += penalty;
     const Cholesky cholesky(std::move(system), context);
     if (!(cholesky.reciprocal_condition() * limit >= 1)) return false;
-    Eigen::MatrixXd solution = moments.cross;
+    Eigen::MatrixXd solution = cross;
     cholesky.solve(solution);
     for (int64_t k = 0; k < alpha.size(); ++k)
       if (alpha(k) == penalty) coef.col(k) = solution.col(k);
@@ -39,10 +41,10 @@ bool solve_directly(const Moments& moments, const Eigen::VectorXd& alpha, double
   return true;
 }
 
-bool well_conditioned(const Spectrum& spectrum, const Eigen::VectorXd& alpha, double limit) {
+double condition(const Spectrum& spectrum, const Eigen::VectorXd& alpha) {
   const double largest = std::pow(spectrum.values(0), 2), smallest = std::pow(spectrum.values.tail(1)(0), 2);
   const double penalty = alpha.minCoeff();
-  return largest + penalty <= limit * (smallest + penalty);
+  return (largest + penalty) / (smallest + penalty);
 }
 
 }  // namespace
@@ -66,9 +68,9 @@ LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& j
         population.abandon(b, gram.n_features, gram.n_targets);
         continue;
       }
-      if (shared.values.size() > 0 && well_conditioned(shared, penalties, limit)) {
+      if (shared.values.size() > 0 && condition(shared, penalties) <= limit) {
         coef = ridge_solution(shared, penalties, 0.0);
-      } else if (!solve_directly(train, penalties, limit, context, coef)) {
+      } else if (!solve_directly(train.gram, train.cross, penalties, limit, context, coef)) {
         population.abandon(b, gram.n_features, gram.n_targets);
         continue;
       }
@@ -86,11 +88,18 @@ LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
   for_each_group(grouped(jobs), qr.n_features, context, [&](const LinearGroup& group) {
     const TrainFactor train = train_factor(qr, group.split, group.fit_intercept, context);
     const Spectrum shared = spectrum(train, context);
+    const Eigen::MatrixXd gram = train.factor.transpose() * train.factor;
+    const Eigen::MatrixXd cross = train.factor.transpose() * train.target;
     const double cutoff = std::numeric_limits<double>::epsilon() * static_cast<double>(qr.n_features) * shared.values(0);
     for (const size_t b : group.jobs) {
       const Eigen::VectorXd penalties = alpha.row(b).transpose();
-      const double noise = penalties.minCoeff() > 0 ? 0.0 : cutoff;
-      population.coef[b] = ridge_solution(shared, penalties, noise);
+      // Singular values lose the root of their condition, but measure small columns by the largest; a Cholesky scales
+      // each column and loses its condition: the better bound wins.
+      const bool penalised = penalties.minCoeff() > 0;
+      const double lost = std::sqrt(condition(shared, penalties));
+      if (!penalised || lost <= kFewLost ||
+          !solve_directly(gram, cross, penalties, lost, context, population.coef[b]))
+        population.coef[b] = ridge_solution(shared, penalties, penalised ? 0.0 : cutoff);
       population.intercept[b].setZero(qr.n_targets);
       if (group.fit_intercept)
         population.intercept[b] = train.target_mean - population.coef[b].transpose() * train.mean;
