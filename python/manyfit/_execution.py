@@ -8,10 +8,13 @@ from contextvars import ContextVar
 from numbers import Integral
 from types import ModuleType
 
+from manyfit import _threadpoolctl
 from manyfit._native import core
 from manyfit.exceptions import DeviceError
 
 __all__ = ["backend", "execution", "progress"]
+
+_threadpoolctl.register()
 
 ProgressCallback = Callable[[str, float], object]
 

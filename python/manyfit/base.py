@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names
 
-from manyfit._execution import backend
+from manyfit._execution import backend, threads
 from manyfit._parameters import check_parameters
 from manyfit.dataset import Dataset
 from manyfit.splits import Splits
@@ -101,9 +101,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
             job.estimator._fit_sklearn(dataset, splits, job.split)
 
     def _check(self) -> None:
-        """Raise for parameters that break their rules and for a device that is not there."""
+        """Raise for parameters that break their rules and for a device or threads that are not there."""
         check_parameters(self)
         backend(self.device)
+        threads(self.n_jobs)
 
     def _note_columns(self, X: Any, n_features: int) -> None:
         if type(X) is np.ndarray:

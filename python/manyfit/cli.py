@@ -73,7 +73,7 @@ examples:
 exit status:
   0   every file answers as it did when it was exported
   1   a file was altered, or answers otherwise
-  2   a file cannot be read or was not exported by manyfit
+  2   a file cannot be read, is damaged, or was not exported by manyfit
 """
 
 _INFO = "Show version, CPU level and why, threads and why, LAPACK, compiler and CUDA."
@@ -145,29 +145,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog="manyfit", **_texts(_DESCRIPTION, _EXAMPLES))
+    parser = _Parser(prog="manyfit", description=_DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument("--version", action="version", version=f"manyfit {manyfit.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
     tour = commands.add_parser(
-        "tour", help="see everything work, on real data", **_texts(_TOUR, _TOUR_EXAMPLES)
+        "tour", help="see everything work, on real data", description=_TOUR, epilog=_TOUR_EXAMPLES
     )
     tour.add_argument(
-        "--out", metavar="DIR", default="manyfit-tour", help="where to write (default: %(default)s)"
+        "--out",
+        metavar="DIR",
+        type=_directory,
+        default="manyfit-tour",
+        help="where to write (default: %(default)s)",
     )
     tour.add_argument("--quick", action="store_true", help="smaller tables, a few seconds")
 
     verify = commands.add_parser(
-        "verify", help="check exported ONNX files", **_texts(_VERIFY, _VERIFY_EXAMPLES)
+        "verify", help="check exported ONNX files", description=_VERIFY, epilog=_VERIFY_EXAMPLES
     )
     verify.add_argument("files", metavar="FILE", nargs="+", help="ONNX file exported by manyfit")
 
-    commands.add_parser("info", help="this installation, this machine", **_texts(_INFO, _INFO_EXAMPLES))
+    commands.add_parser(
+        "info", help="this installation, this machine", description=_INFO, epilog=_INFO_EXAMPLES
+    )
     return parser
 
 
-def _texts(description: str, epilog: str) -> dict[str, str]:
-    return {"description": description, "epilog": epilog}
+def _directory(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must name a directory, got ''")
+    return text
 
 
 def _run(arguments: argparse.Namespace) -> int:

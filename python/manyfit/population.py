@@ -131,7 +131,7 @@ def fit_many(
     >>> models.plan
     '15 fits, 1 pass over X (fold Gram)'
     >>> models.test_scores.mean(axis=1).round(3)
-    array([0.482, 0.481, 0.41 ])
+    array([0.481, 0.48 , 0.41 ])
     """
     if isinstance(X, Dataset):
         if y is not None or sample_weight is not None or groups is not None:

@@ -22,7 +22,7 @@ __all__ = ["PCA"]
 # Below this many rows or columns the exact decomposition costs no more than a randomized one.
 EXACT_SIZE = 2000
 
-_OVERFLOW = "PCA: X must be small enough for its variance to be finite in float64; rescale it"
+_OVERFLOW = "PCA: X must be small enough for its variance to be finite in its dtype; rescale it"
 
 
 class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
@@ -164,6 +164,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
             return projected
         # A truncated decomposition finds the projected rows too, and they are not quite what transform gives.
         projected = super().fit_transform(self._writable(dataset.X))
+        self._check_sklearn_fit()
         self.fit_backend_ = "scikit-learn"
         return projected
 
@@ -196,6 +197,14 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         super().fit(self._writable(X))
+        self._check_sklearn_fit()
+
+    def _check_sklearn_fit(self) -> None:
+        """Hold scikit-learn's own fit to what we promise of finite data."""
+        if not np.isfinite(self.explained_variance_).all():
+            raise ValueError(_OVERFLOW)
+        if not self.explained_variance_.any():
+            self.explained_variance_ratio_ = np.zeros_like(self.explained_variance_)
 
     def _writable(self, X: Any) -> Any:
         """`X`, or a copy where scikit-learn would write into it."""
@@ -297,10 +306,11 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
     def _store(self, fit: tuple[Any, ...], n: int, dtype: np.dtype[Any], solver: str) -> None:
         mean, variance, components, total = fit
         d = len(mean)
-        if not (np.isfinite(variance).all() and np.isfinite(mean).all()):
+        with np.errstate(over="ignore"):
+            typed = variance.astype(dtype)
+        if not (np.isfinite(typed).all() and np.isfinite(mean).all()):
             raise ValueError(_OVERFLOW)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = variance / total
+        ratio = variance / total if total > 0 else np.zeros_like(variance)
         count: Any = self.n_components
         if count is None:
             count = min(n, d)
@@ -313,7 +323,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         self._fit_svd_solver = solver
         self.mean_ = mean.astype(dtype)
         self.components_ = np.array(components[:count], dtype=dtype, order="C")
-        self.explained_variance_ = variance[:count].astype(dtype)
+        self.explained_variance_ = typed[:count].copy()
         self.explained_variance_ratio_ = ratio[:count].astype(dtype)
         self.singular_values_ = np.sqrt(variance[:count] * (n - 1)).astype(dtype)
         noise = max(total - float(variance[:count].sum()), 0.0) / rest if rest > 0 else 0.0

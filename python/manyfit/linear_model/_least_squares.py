@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from manyfit._execution import backend, execution
 from manyfit._native import core
@@ -16,6 +17,10 @@ from manyfit.dataset import Dataset, plain
 from manyfit.splits import Splits
 
 __all__ = ["LinearEstimator", "PreparedJobs"]
+
+
+# Where rows are fewer than columns, non-negative fits still take a Gram of up to so many columns.
+WIDEST_GRAM = 1000
 
 
 class PreparedJobs:
@@ -44,6 +49,11 @@ class PreparedJobs:
     def dual(self) -> bool:
         """Whether inner products of the rows are the smaller problem."""
         return bool(len(self.X) < self.X.shape[1])
+
+    @property
+    def too_wide_for_gram(self) -> bool:
+        """Whether a Gram of the columns would be far larger than `X`."""
+        return self.dual and self.X.shape[1] > WIDEST_GRAM
 
     def in_double(self) -> PreparedJobs:
         """The same computed in float64, from a copy of the data."""
@@ -136,23 +146,32 @@ class LinearEstimator(Estimator):
         """Fit the jobs; False for those that are left to scikit-learn."""
         raise NotImplementedError
 
-    def _store(self, dataset: Dataset, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
+    def _store(self, dataset: Dataset, coef: NDArray[Any], intercept: NDArray[Any]) -> None:
         """Keep coef (targets, features) and intercept (targets,) as scikit-learn shapes and types them."""
         X, y = dataset.matrix(self), dataset.targets(self)
-        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
-            size = np.abs(X)
+        # astype copies: the population's own array would otherwise live as long as one of its models
+        with np.errstate(over="ignore"):
+            coef, intercept = coef.astype(X.dtype), intercept.astype(X.dtype)
+        self.coef_: Any = coef[0] if y.ndim == 1 else coef
+        if not self.fit_intercept:
+            self.intercept_: Any = 0.0
+        else:
+            self.intercept_ = intercept[0] if y.ndim == 1 else intercept
+        self._assert_finite(X)
+
+    def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
+        # The class that follows in the method resolution order: a name in scikit-learn's modules may be replaced.
+        super().fit(X, y, **extra)
+        self._assert_finite(X)
+
+    def _assert_finite(self, X: Any) -> None:
+        """Raise where finite data were of a scale that overflowed."""
+        if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
+            size = np.abs(X.data if issparse(X) else np.asarray(X, dtype=np.float64))
             raise ValueError(
                 f"{type(self).__name__}: X and y must be of a scale that leaves coefficients finite; "
                 f"sizes in X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g}"
             )
-        # astype copies: the population's own array would otherwise live as long as one of its models
-        coef = coef.astype(X.dtype)
-        self.coef_ = coef[0] if y.ndim == 1 else coef
-        if not self.fit_intercept:
-            self.intercept_: Any = 0.0
-        else:
-            typed = intercept.astype(X.dtype)
-            self.intercept_ = typed[0] if y.ndim == 1 else typed
 
     @classmethod
     def _score_population(

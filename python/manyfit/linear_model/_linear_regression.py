@@ -78,9 +78,6 @@ class LinearRegression(LinearEstimator, linear_model.LinearRegression):  # type:
         )
         self.device = device
 
-    def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        super().fit(X, y, **extra)
-
     @classmethod
     def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
         positive = np.array([job.estimator.positive for job in group.jobs])
@@ -147,7 +144,7 @@ def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_
 
 
 def _solve_positive(group: PreparedJobs) -> NDArray[np.bool_]:
-    if group.dual:
+    if group.too_wide_for_gram:
         return np.zeros(len(group.jobs), dtype=bool)
     no_penalty = np.zeros((len(group.jobs), group.Y.shape[1]))
     coef, intercept, reliable = group.kernels.nonnegative(

@@ -103,9 +103,6 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
         self.device = device
         self.n_jobs = n_jobs
 
-    def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        super().fit(X, y, **extra)
-
     def _runs_here(self, dataset: Dataset) -> bool:
         if self.solver == "lbfgs" and not self.positive:
             raise ValueError(
@@ -144,9 +141,11 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
 def _solve_kind(group: PreparedJobs, positive: bool) -> NDArray[np.bool_]:
     alpha = np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
     kernels, jobs = group.kernels, (group.splits, group.fit_intercept, alpha)
-    if group.dual:
-        return np.zeros(len(group.jobs), dtype=bool) if positive else _solve_dual(group, alpha)
+    if group.dual and not positive:
+        return _solve_dual(group, alpha)
     if positive:
+        if group.too_wide_for_gram:
+            return np.zeros(len(group.jobs), dtype=bool)
         result = kernels.nonnegative(group.gram(), *jobs, group.execution)
     else:
         result = kernels.ridge(group.gram(), *jobs, group.execution)

@@ -1,0 +1,61 @@
+"""Models leave: our own files, and ONNX."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manyfit.persistence import load, save
+from manyfit.testing._compare import assert_close, assert_same_bits, assert_same_model
+from manyfit.testing._conditions import can_export, is_estimator
+from manyfit.testing._data import Data, answers, fit, make_data
+from manyfit.testing._kit import check
+
+
+def _column(data: Data) -> Data:
+    """The same with `y` of one column, which must not change what leaves."""
+    return data if data.y is None else Data(data.X, data.y.reshape(-1, 1))
+
+
+@check(is_estimator)
+def check_save_and_load(estimator: Any) -> None:
+    """A model file gives back the very model, and the same file again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, again = Path(folder, "model.safetensors"), Path(folder, "again.safetensors")
+        for dtype in (np.float64, np.float32):
+            data = make_data(estimator, dtype=dtype)
+            model = fit(estimator, data)
+            save(model, path)
+            loaded = load(path, classes=[type(estimator)])
+            assert type(loaded) is type(model)
+            assert repr(loaded) == repr(model)
+            assert_same_model(loaded, model, "loaded")
+            assert_same_bits(answers(loaded, data.X), answers(model, data.X), "answers of the loaded model")
+            save(loaded, again)
+            assert again.read_bytes() == path.read_bytes(), "saving a loaded model gives another file"
+        unfitted = estimator
+        save(unfitted, path)
+        assert repr(load(path, classes=[type(estimator)])) == repr(unfitted)
+
+
+@check(is_estimator, can_export)
+def check_onnx(estimator: Any) -> None:
+    """The ONNX graph answers as the model does, in float32 and float64."""
+    from onnxruntime import InferenceSession
+
+    for n_samples, n_features in ((60, 5), (12, 30)):
+        plain = make_data(estimator, n_samples, n_features)
+        for data in (plain, _column(plain)):
+            model = fit(estimator, data)
+            for dtype, rtol in (("float32", 1e-4), ("float64", 1e-10)):
+                graph = model.to_onnx(dtype=dtype, X=data.X)
+                session = InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+                rows = data.X.astype(dtype)
+                (told,) = session.run(None, {session.get_inputs()[0].name: rows})
+                method = {"predictions": "predict", "transformed": "transform"}[session.get_outputs()[0].name]
+                expected = answers(model, rows.astype(np.float64))[method]
+                assert told.shape == expected.shape, f"ONNX answers {told.shape}, the model {expected.shape}"
+                assert_close(told, expected, f"ONNX in {dtype}", rtol=rtol)

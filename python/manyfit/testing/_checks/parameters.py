@@ -1,0 +1,67 @@
+"""Parameters: declared once, checked in every fit, and told apart in the error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import clone
+
+from manyfit.exceptions import DeviceError
+from manyfit.testing._conditions import has_n_jobs, is_estimator
+from manyfit.testing._data import fit, make_data
+from manyfit.testing._errors import assert_raises
+from manyfit.testing._kit import check
+
+
+class Nonsense:
+    """A value that no parameter takes."""
+
+    def __repr__(self) -> str:
+        return "<nonsense>"
+
+
+@check(is_estimator)
+def check_parameters_declared(estimator: Any) -> None:
+    """Every parameter has a declared constraint, and none is declared that does not exist."""
+    declared = set(type(estimator)._parameter_constraints)
+    own = set(estimator.get_params(deep=False))
+    assert own == declared, f"constraints for {sorted(declared)}, parameters {sorted(own)}"
+
+
+@check(is_estimator)
+def check_parameter_errors(estimator: Any) -> None:
+    """A bad parameter is a ValueError that names the class, the parameter and the value."""
+    data = make_data(estimator)
+    owner = type(estimator).__name__
+    for name, declared in type(estimator)._parameter_constraints.items():
+        if declared == "no_validation":
+            continue
+        bad = clone(estimator, safe=False)
+        setattr(bad, name, Nonsense())
+        with assert_raises(ValueError, owner, f"{name} must be", "<nonsense>"):
+            bad.fit(data.X, data.y)
+        fitted = [each for each in vars(bad) if each.endswith("_")]
+        assert not fitted, f"{name}: a refused fit set {fitted}"
+
+
+@check(is_estimator)
+def check_device(estimator: Any) -> None:
+    """A device that is not there is a DeviceError; one that does not exist is a ValueError."""
+    data = make_data(estimator)
+    with assert_raises(ValueError, "device must be", "'abacus'"):
+        fit(estimator, data, device="abacus")
+    try:
+        fit(estimator, data, device="cuda")
+    except DeviceError as error:
+        assert "cuda" in str(error), f"the error does not name the device: {error}"
+
+
+@check(is_estimator, has_n_jobs)
+def check_n_jobs(estimator: Any) -> None:
+    """n_jobs may be None or any integer other than 0."""
+    data = make_data(estimator)
+    for n_jobs in (None, 1, 2, -1, -2, -1000):
+        fit(estimator, data, n_jobs=n_jobs)
+    for wrong in (0, 1.5, "2", Nonsense()):
+        with assert_raises(ValueError, "n_jobs must be", repr(wrong)):
+            fit(clone(estimator), data, n_jobs=wrong)
