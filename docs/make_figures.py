@@ -115,11 +115,16 @@ def sweep_time(ax: Axes) -> None:
     slowest = max(np.median(times) for times in measured["seconds"]["GridSearchCV"])
     ticks = [10.0**e for e in range(-3, 3) if 10.0**e > 0.003 and 10.0**e < 2 * slowest]
     ax.set_yticks(ticks, [duration(tick) for tick in ticks])
+    ax.set_ylim(top=3 * slowest)
     ax.minorticks_off()
     ax.grid(axis="y")
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(f"number of penalties, {measured['folds']} folds each")
-    ax.set_title(measured["machine"], loc="left", fontsize=8, color=light("soft"))
+    rounds = len(measured["seconds"]["fit_many"][0])
+    circumstances = [measured["machine"], "one run" if rounds == 1 else f"median of {rounds} runs"]
+    if measured["load_before"] > 0.5:
+        circumstances.append("other programs were running")
+    ax.set_title("; ".join(circumstances), loc="left", fontsize=7, color=light("soft"))
 
 
 def accuracy(ax: Axes) -> None:

@@ -10,7 +10,9 @@
 
 // For threadpoolctl, which finds them by name.
 extern "C" {
-__attribute__((visibility("default"))) int manyfit_get_num_threads() { return manyfit::default_threads(); }
+__attribute__((visibility("default"))) int manyfit_get_num_threads() {
+  return manyfit::default_threads();
+}
 __attribute__((visibility("default"))) void manyfit_set_num_threads(int threads) {
   manyfit::set_default_threads(threads);
 }
@@ -41,7 +43,8 @@ void bind_system(py::module_& m) {
   m.def(
       "install_blas_threads",
       [](uintptr_t get, uintptr_t set) {
-        install_blas_threads(reinterpret_cast<int (*)()>(get), reinterpret_cast<void (*)(int)>(set));
+        install_blas_threads(reinterpret_cast<int (*)()>(get),
+                             reinterpret_cast<void (*)(int)>(set));
       },
       py::arg("get"), py::arg("set"));
   m.def("default_threads", &default_threads);
@@ -52,9 +55,10 @@ void bind_system(py::module_& m) {
                     py::arg("environment") = limits.environment, py::arg("set") = limits.set);
   });
   m.def("build_info", [] {
-    return py::dict(py::arg("cpu_level") = MANYFIT_CPU_LEVEL, py::arg("compiler") = MANYFIT_COMPILER,
-                    py::arg("flags") = MANYFIT_COMPILE_FLAGS, py::arg("build_type") = MANYFIT_BUILD_TYPE,
-                    py::arg("eigen") = MANYFIT_EIGEN, py::arg("pybind11") = MANYFIT_PYBIND11);
+    return py::dict(
+        py::arg("cpu_level") = MANYFIT_CPU_LEVEL, py::arg("compiler") = MANYFIT_COMPILER,
+        py::arg("flags") = MANYFIT_COMPILE_FLAGS, py::arg("build_type") = MANYFIT_BUILD_TYPE,
+        py::arg("eigen") = MANYFIT_EIGEN, py::arg("pybind11") = MANYFIT_PYBIND11);
   });
   py::class_<Execution>(m, "Execution")
       .def(py::init([](int threads, py::object progress) {
@@ -63,7 +67,9 @@ void bind_system(py::module_& m) {
            py::arg("threads") = 0, py::arg("progress") = py::none());
   m.def(
       "philox_words",
-      [](uint64_t seed, uint64_t stream, uint64_t index) { return Philox(seed, stream).words(index); },
+      [](uint64_t seed, uint64_t stream, uint64_t index) {
+        return Philox(seed, stream).words(index);
+      },
       py::arg("seed"), py::arg("stream"), py::arg("index"));
 }
 
@@ -72,12 +78,14 @@ void bind_folds(py::module_& m) {
       .def_readonly("n_rows", &Folds::n_rows)
       .def_property_readonly("n_atoms", &Folds::n_atoms)
       .def_property_readonly("splits", [](const Folds& folds) { return folds.splits; })
-      .def("__eq__", [](const Folds& a, const Folds& b) { return a == b; }, py::is_operator())
+      .def(
+          "__eq__", [](const Folds& a, const Folds& b) { return a == b; }, py::is_operator())
       .def("training_rows", &Folds::training_rows, py::arg("split"));
   m.def("all_rows", &all_rows, py::arg("n_rows"));
   m.def(
       "make_folds",
-      [](int64_t n_rows, const std::vector<std::pair<py::array, py::array>>& splits, int64_t max_atoms) {
+      [](int64_t n_rows, const std::vector<std::pair<py::array, py::array>>& splits,
+         int64_t max_atoms) {
         std::vector<Split> views;
         for (const auto& [train, test] : splits)
           views.push_back({vector_view<int64_t>(train, "cv"), vector_view<int64_t>(test, "cv")});
@@ -112,28 +120,32 @@ void bind_prepared(py::module_& m) {
           "moments",
           [](const FoldGram& gram, int64_t split, const std::string& part, bool centred) {
             const Moments result = moments(gram, split, part_named(part), centred);
-            return py::dict(py::arg("weight") = result.weight, py::arg("mean") = to_numpy(result.mean),
-                            py::arg("target_mean") = to_numpy(result.target_mean),
-                            py::arg("gram") = to_numpy(result.gram), py::arg("cross") = to_numpy(result.cross),
-                            py::arg("target_squares") = to_numpy(result.target_squares));
+            return py::dict(
+                py::arg("weight") = result.weight, py::arg("mean") = to_numpy(result.mean),
+                py::arg("target_mean") = to_numpy(result.target_mean),
+                py::arg("gram") = to_numpy(result.gram), py::arg("cross") = to_numpy(result.cross),
+                py::arg("target_squares") = to_numpy(result.target_squares));
           },
           py::arg("split"), py::arg("part"), py::arg("centred"));
   py::class_<FoldQR>(m, "FoldQR").def_readonly("folds", &FoldQR::folds);
   py::class_<RowGram>(m, "RowGram").def_property_readonly("finite", [](const RowGram& gram) {
     return gram.products.diagonal().allFinite();
   });
-  def_from_rows(m, "fold_gram", [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
-    return fold_gram_cpu(X, Y, w, folds, context);
-  });
-  def_from_rows(m, "fold_qr", [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
-    return fold_qr_cpu(X, Y, w, folds, context);
-  });
+  def_from_rows(m, "fold_gram",
+                [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
+                  return fold_gram_cpu(X, Y, w, folds, context);
+                });
+  def_from_rows(m, "fold_qr",
+                [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
+                  return fold_qr_cpu(X, Y, w, folds, context);
+                });
   m.def(
       "row_gram",
       [](const py::array& X, const Execution& execution) {
         return by_dtype(X, [&]<class T>(T) {
           const auto view = matrix_view<T>(X, "X");
-          return run(execution, [&](const Context& context) { return row_gram_cpu(view, context); });
+          return run(execution,
+                     [&](const Context& context) { return row_gram_cpu(view, context); });
         });
       },
       py::arg("X"), py::arg("execution"));

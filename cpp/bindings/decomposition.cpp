@@ -6,7 +6,8 @@ namespace {
 
 // (mean (d,), variance (k,), components (k, d), total variance)
 py::tuple arrays_of(const PrincipalComponents& fit) {
-  return py::make_tuple(to_numpy(fit.mean), to_numpy(fit.variance), to_numpy(fit.components), fit.total_variance);
+  return py::make_tuple(to_numpy(fit.mean), to_numpy(fit.variance), to_numpy(fit.components),
+                        fit.total_variance);
 }
 
 py::list arrays_of(const std::vector<PrincipalComponents>& fits) {
@@ -19,10 +20,11 @@ template <class Prepared>
 void bind_pca(py::module_& m) {
   m.def(
       "pca",
-      [](const Prepared& prepared, const std::vector<int64_t>& splits, const std::vector<int64_t>& counts,
-         const Execution& execution) {
-        return arrays_of(
-            run(execution, [&](const Context& context) { return pca_cpu(prepared, splits, counts, context); }));
+      [](const Prepared& prepared, const std::vector<int64_t>& splits,
+         const std::vector<int64_t>& counts, const Execution& execution) {
+        return arrays_of(run(execution, [&](const Context& context) {
+          return pca_cpu(prepared, splits, counts, context);
+        }));
       },
       py::arg("prepared"), py::arg("splits"), py::arg("counts"), py::arg("execution"));
 }
@@ -34,21 +36,26 @@ void bind_decomposition(py::module_& m) {
   bind_pca<FoldQR>(m);
   m.def(
       "pca_dual",
-      [](const RowGram& gram, const py::array& X, const Folds& folds, const std::vector<int64_t>& splits,
-         const std::vector<int64_t>& counts, const Execution& execution) {
+      [](const RowGram& gram, const py::array& X, const Folds& folds,
+         const std::vector<int64_t>& splits, const std::vector<int64_t>& counts,
+         const Execution& execution) {
         return by_dtype(X, [&]<class T>(T) {
           const auto view = matrix_view<T>(X, "X");
-          return arrays_of(run(
-              execution, [&](const Context& context) { return pca_cpu(gram, view, folds, splits, counts, context); }));
+          return arrays_of(run(execution, [&](const Context& context) {
+            return pca_cpu(gram, view, folds, splits, counts, context);
+          }));
         });
       },
-      py::arg("prepared"), py::arg("X"), py::arg("folds"), py::arg("splits"), py::arg("counts"), py::arg("execution"));
+      py::arg("prepared"), py::arg("X"), py::arg("folds"), py::arg("splits"), py::arg("counts"),
+      py::arg("execution"));
   m.def(
       "pca_svd",
       [](const py::array& X, int64_t count, const Execution& execution) {
         return by_dtype(X, [&]<class T>(T) {
           const auto view = matrix_view<T>(X, "X");
-          return arrays_of(run(execution, [&](const Context& context) { return pca_svd_cpu(view, count, context); }));
+          return arrays_of(run(execution, [&](const Context& context) {
+            return pca_svd_cpu(view, count, context);
+          }));
         });
       },
       py::arg("X"), py::arg("count"), py::arg("execution"));

@@ -5,7 +5,8 @@ namespace py = pybind11;
 
 namespace {
 
-// The one table from the library's errors to Python's. std::bad_alloc becomes MemoryError by itself.
+// The one table from the library's errors to Python's. std::bad_alloc becomes MemoryError by
+// itself.
 void translate(std::exception_ptr error) {
   try {
     if (error) std::rethrow_exception(error);

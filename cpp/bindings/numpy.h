@@ -1,4 +1,5 @@
-// NumPy arrays as views, results as NumPy arrays, and the one place where a computation leaves Python.
+// NumPy arrays as views, results as NumPy arrays, and the one place where a computation leaves
+// Python.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -25,8 +26,9 @@ struct Execution {
   py::object progress;  // callable(stage: str, fraction: float) or None
 };
 
-// Runs `work(context)` without the GIL. About every 50 ms the calling thread takes it to answer signals (so that
-// Ctrl-C raises KeyboardInterrupt) and to report progress. Take views before; make arrays after.
+// Runs `work(context)` without the GIL. About every 50 ms the calling thread takes it to answer
+// signals (so that Ctrl-C raises KeyboardInterrupt) and to report progress. Take views before; make
+// arrays after.
 template <class Work>
 auto run(const Execution& execution, Work&& work) {
   struct PythonMonitor : Monitor {
@@ -48,7 +50,8 @@ template <class T>
 int64_t element_stride(const py::array& array, int axis, const char* name) {
   const py::ssize_t bytes = array.strides(axis);
   if (bytes % static_cast<py::ssize_t>(sizeof(T)) != 0)
-    throw InvalidInput(std::string(name) + " must have strides that are multiples of its item size, got " +
+    throw InvalidInput(std::string(name) +
+                       " must have strides that are multiples of its item size, got " +
                        std::to_string(bytes));
   return bytes / static_cast<py::ssize_t>(sizeof(T));
 }
@@ -56,10 +59,11 @@ int64_t element_stride(const py::array& array, int axis, const char* name) {
 template <class T>
 const T* checked_data(const py::array& array, int dimensions, const char* name) {
   if (array.ndim() != dimensions)
-    throw InvalidInput(std::string(name) + " must have " + std::to_string(dimensions) + " dimensions, got " +
-                       std::to_string(array.ndim()));
+    throw InvalidInput(std::string(name) + " must have " + std::to_string(dimensions) +
+                       " dimensions, got " + std::to_string(array.ndim()));
   if (!py::isinstance<py::array_t<T>>(array))
-    throw InvalidInput(std::string(name) + " must have dtype " + std::string(py::str(py::dtype::of<T>())) + ", got " +
+    throw InvalidInput(std::string(name) + " must have dtype " +
+                       std::string(py::str(py::dtype::of<T>())) + ", got " +
                        std::string(py::str(array.dtype())));
   if (reinterpret_cast<uintptr_t>(array.data()) % alignof(T) != 0)
     throw InvalidInput(std::string(name) + " must be aligned to its item size");
@@ -78,7 +82,8 @@ VectorView<const T> vector_view(const py::object& object, const char* name) {
 template <class T>
 MatrixView<const T> matrix_view(const py::array& array, const char* name) {
   const T* data = checked_data<T>(array, 2, name);
-  return {data, array.shape(0), array.shape(1), element_stride<T>(array, 0, name), element_stride<T>(array, 1, name)};
+  return {data, array.shape(0), array.shape(1), element_stride<T>(array, 0, name),
+          element_stride<T>(array, 1, name)};
 }
 
 // The rows that X, Y and the weights share, as views of one type.
@@ -90,7 +95,9 @@ struct Table {
 
   // Y: None for no targets.
   Table(const py::array& x, const py::object& y, const py::object& w)
-      : X(matrix_view<T>(x, "X")), Y{nullptr, X.rows, 0, 0, 0}, weight(vector_view<T>(w, "sample_weight")) {
+      : X(matrix_view<T>(x, "X")),
+        Y{nullptr, X.rows, 0, 0, 0},
+        weight(vector_view<T>(w, "sample_weight")) {
     if (!y.is_none()) Y = matrix_view<T>(py::cast<py::array>(y), "y");
     require_rows(Y.rows, "y");
     if (!w.is_none()) require_rows(weight.size, "sample_weight");
@@ -99,8 +106,8 @@ struct Table {
  private:
   void require_rows(int64_t rows, const char* name) const {
     if (rows != X.rows)
-      throw InvalidInput(std::string(name) + " must have as many rows as X (" + std::to_string(X.rows) + "), got " +
-                         std::to_string(rows));
+      throw InvalidInput(std::string(name) + " must have as many rows as X (" +
+                         std::to_string(X.rows) + "), got " + std::to_string(rows));
   }
 };
 
@@ -109,7 +116,8 @@ template <class F>
 auto by_dtype(const py::array& X, F&& f) {
   if (py::isinstance<py::array_t<float>>(X)) return f(float{});
   if (py::isinstance<py::array_t<double>>(X)) return f(double{});
-  throw InvalidInput("X must have dtype float32 or float64, got " + std::string(py::str(X.dtype())));
+  throw InvalidInput("X must have dtype float32 or float64, got " +
+                     std::string(py::str(X.dtype())));
 }
 
 inline py::array_t<double> to_numpy(const Eigen::VectorXd& vector) {

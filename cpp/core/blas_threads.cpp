@@ -18,7 +18,8 @@ constexpr size_t kBufferBytes = (size_t{33} << 20);
 
 struct Calls {
   std::mutex mutex;
-  // The setting belongs to the process: the first of several calls at once lowers it, the last restores it.
+  // The setting belongs to the process: the first of several calls at once lowers it, the last
+  // restores it.
   int limited = 0;
   int before = 0;
   int threads = 0;  // inside BLAS now
@@ -42,7 +43,8 @@ void install_blas_threads(int (*get)(), void (*set)(int)) {
 }
 
 BlasThreads::BlasThreads(int64_t size)
-    : limited_(get_threads != nullptr && set_threads != nullptr && size < kLargeMatrix), threads_(1) {
+    : limited_(get_threads != nullptr && set_threads != nullptr && size < kLargeMatrix),
+      threads_(1) {
   if (!limited_ && get_threads != nullptr) threads_ += get_threads();
   Calls& calls = per_process<Calls>();
   const std::lock_guard lock(calls.mutex);

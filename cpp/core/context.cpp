@@ -74,7 +74,8 @@ void Context::poll() const {
   }
 }
 
-void Context::parallel_for(const char* stage, int64_t count, const std::function<void(int64_t)>& task) const {
+void Context::parallel_for(const char* stage, int64_t count,
+                           const std::function<void(int64_t)>& task) const {
   if (count <= 0) return;
   if (ThreadPool::inside_task()) {
     for (int64_t i = 0; i < count; ++i) task(i);

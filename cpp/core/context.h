@@ -1,4 +1,5 @@
-// What a long computation is given: how many threads it may use, and somebody to ask whether to go on.
+// What a long computation is given: how many threads it may use, and somebody to ask whether to go
+// on.
 #pragma once
 
 #include <atomic>
@@ -9,8 +10,8 @@
 
 namespace manyfit {
 
-// The caller's side of a computation. `poll` runs on the calling thread, at most every 50 ms; it may
-// throw to stop the work.
+// The caller's side of a computation. `poll` runs on the calling thread, at most every 50 ms; it
+// may throw to stop the work.
 struct Monitor {
   virtual ~Monitor() = default;
   virtual void poll(const char* stage, double fraction_done) = 0;
@@ -24,17 +25,19 @@ class Context {
   int threads() const { return threads_; }
 
   // Calls task(0) ... task(count - 1), in any order and on several threads; tasks write to separate
-  // places. What a task computes must depend on its index alone: then the result has the same bits for
-  // any number of threads. Rethrows the exception of the lowest task that threw. A call from inside a
-  // task runs on that task's thread.
-  void parallel_for(const char* stage, int64_t count, const std::function<void(int64_t)>& task) const;
+  // places. What a task computes must depend on its index alone: then the result has the same bits
+  // for any number of threads. Rethrows the exception of the lowest task that threw. A call from
+  // inside a task runs on that task's thread.
+  void parallel_for(const char* stage, int64_t count,
+                    const std::function<void(int64_t)>& task) const;
 
-  // Runs `work` on a thread of its own and waits. When the caller is told to stop, the wait ends at once and
-  // the thread finishes alone, so `work` must own what it touches. For calls that cannot be
-  // interrupted (LAPACK) and may take long.
+  // Runs `work` on a thread of its own and waits. When the caller is told to stop, the wait ends at
+  // once and the thread finishes alone, so `work` must own what it touches. For calls that cannot
+  // be interrupted (LAPACK) and may take long.
   void detach(const char* stage, std::function<void()> work) const;
 
-  // Throws Cancelled, or what the monitor threw, if the work is to stop. Cheap: call it for every tile.
+  // Throws Cancelled, or what the monitor threw, if the work is to stop. Cheap: call it for every
+  // tile.
   void check() const;
 
  private:

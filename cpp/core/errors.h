@@ -1,5 +1,5 @@
-// The library's errors. The binding's one table turns them into Python exceptions; nothing here prints
-// or aborts.
+// The library's errors. The binding's one table turns them into Python exceptions; nothing here
+// prints or aborts.
 #pragma once
 
 #include <stdexcept>

@@ -2,11 +2,11 @@
 //
 //   M_a = sum over rows i of atom a of  w[i] * z_i z_i',   z_i = [1, x_i - shift_x, y_i - shift_y]
 //
-// X (n, d); Y (n, t); w (n,) or empty for ones. The shift is a provisional mean, so large means cost no
-// digits; centring on a split's own mean is algebra on M (moments()). Products within a tile of rows are summed in
-// X's type, all else in double. Cost: n (1 + d + t)^2 / 2 multiply-adds and one read of X and Y;
-// memory: (atoms + a few) * (1 + d + t)^2 doubles.
-// Of the targets' own block only the diagonal is kept exactly: no fit needs more.
+// X (n, d); Y (n, t); w (n,) or empty for ones. The shift is a provisional mean, so large means
+// cost no digits; centring on a split's own mean is algebra on M (moments()). Products within a
+// tile of rows are summed in X's type, all else in double. Cost: n (1 + d + t)^2 / 2 multiply-adds
+// and one read of X and Y; memory: (atoms + a few) * (1 + d + t)^2 doubles. Of the targets' own
+// block only the diagonal is kept exactly: no fit needs more.
 #pragma once
 
 #include <Eigen/Core>
@@ -34,20 +34,21 @@ struct FoldGram {
 };
 
 template <class T>
-FoldGram fold_gram_cpu(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w, Folds folds,
-                       const Context& context);
+FoldGram fold_gram_cpu(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
+                       Folds folds, const Context& context);
 
 enum class Part { train, test };
 
 // Moments of the rows a split trains or tests on, about their weighted mean, or about zero.
 struct Moments {
-  double weight = 0;             // sum of w
-  Eigen::VectorXd mean;          // (d,) weighted means, also when not centred
-  Eigen::VectorXd target_mean;   // (t,)
-  Eigen::MatrixXd gram;          // (d, d) sum w (x - mean)(x - mean)'
-  Eigen::MatrixXd cross;         // (d, t) sum w (x - mean)(y - target_mean)'
+  double weight = 0;               // sum of w
+  Eigen::VectorXd mean;            // (d,) weighted means, also when not centred
+  Eigen::VectorXd target_mean;     // (t,)
+  Eigen::MatrixXd gram;            // (d, d) sum w (x - mean)(x - mean)'
+  Eigen::MatrixXd cross;           // (d, t) sum w (x - mean)(y - target_mean)'
   Eigen::VectorXd target_squares;  // (t,) sum w (y - target_mean)^2
-  Eigen::VectorXd shifted_squares;  // (d,) sum w (x - shift)^2: gram's diagonal carries their rounding
+  Eigen::VectorXd
+      shifted_squares;  // (d,) sum w (x - shift)^2: gram's diagonal carries their rounding
 };
 Moments moments(const FoldGram& gram, int64_t split, Part part, bool centred);
 

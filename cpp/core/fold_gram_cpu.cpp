@@ -11,7 +11,7 @@ namespace manyfit {
 namespace {
 
 constexpr int64_t kShiftRows = 64;
-constexpr int64_t kWideStride = 512;   // from here on threads share the output, not the rows
+constexpr int64_t kWideStride = 512;    // from here on threads share the output, not the rows
 constexpr int64_t kBlockColumns = 128;  // of one such piece of output
 constexpr int64_t kMaxChunks = 64;
 
@@ -20,8 +20,8 @@ struct Shape {
   int64_t columns() const { return 1 + d + t; }
 };
 
-// M's lower triangle += Z'Z for one packed tile. Blocks of rows of M that belong to targets need the columns
-// of X and their own diagonal alone.
+// M's lower triangle += Z'Z for one packed tile. Blocks of rows of M that belong to targets need
+// the columns of X and their own diagonal alone.
 template <class T>
 void add_tile(const T* panel, const Shape& shape, int64_t n_rows, double* out, Prefetch prefetch) {
   constexpr int W = GramTile<T>::width;
@@ -32,7 +32,8 @@ void add_tile(const T* panel, const Shape& shape, int64_t n_rows, double* out, P
     const int64_t diagonal = i / W;
     if (i > shape.d && diagonal > last_x) {
       gram_block_row(a, panel, last_x + 1, n_rows, row, shape.stride, prefetch);
-      gram_block_row(a, panel + diagonal * kTileRows * W, 1, n_rows, row + diagonal * W, shape.stride, prefetch);
+      gram_block_row(a, panel + diagonal * kTileRows * W, 1, n_rows, row + diagonal * W,
+                     shape.stride, prefetch);
     } else {
       gram_block_row(a, panel, diagonal + 1, n_rows, row, shape.stride, prefetch);
     }
@@ -44,11 +45,12 @@ struct Chunk {
   int64_t atom, begin, end;
 };
 
-// The cut depends on shapes alone, so that results do not depend on the number of threads. Each chunk has
-// an M of its own: their number keeps within 1/64 of X, or 3 MiB.
+// The cut depends on shapes alone, so that results do not depend on the number of threads. Each
+// chunk has an M of its own: their number keeps within 1/64 of X, or 3 MiB.
 std::vector<Chunk> cut(const Folds& folds, const Shape& shape, int64_t bytes_of_x) {
   const int64_t budget = std::max<int64_t>(int64_t{3} << 20, bytes_of_x / 64);
-  const int64_t most = std::clamp<int64_t>(budget / (shape.stride * shape.stride * 8), 1, kMaxChunks);
+  const int64_t most =
+      std::clamp<int64_t>(budget / (shape.stride * shape.stride * 8), 1, kMaxChunks);
   const int64_t rows = std::max<int64_t>((folds.n_rows + most - 1) / most, 4 * kTileRows);
   std::vector<Chunk> chunks;
   for (int64_t a = 0; a < folds.n_atoms(); ++a) {
@@ -86,14 +88,16 @@ void add_rows(const RowPacker<T>& packer, const Shape& shape, const std::vector<
     for (size_t c = 0; c < chunks.size(); ++c) {
       double* out = result.moments.data() + chunks[c].atom * size;
       const double* part = parts.data() + c * size;
-      for (int64_t i = size * slice / slices; i < size * (slice + 1) / slices; ++i) out[i] += part[i];
+      for (int64_t i = size * slice / slices; i < size * (slice + 1) / slices; ++i)
+        out[i] += part[i];
     }
   });
 }
 
 // Wide M: threads take blocks of M, each of which reads the rows for itself.
 template <class T>
-void add_blocks(const RowPacker<T>& packer, const Shape& shape, const Context& context, FoldGram& result) {
+void add_blocks(const RowPacker<T>& packer, const Shape& shape, const Context& context,
+                FoldGram& result) {
   constexpr int W = GramTile<T>::width;
   constexpr int64_t block_strips = kBlockColumns / W;
   const int64_t strips = shape.stride / W;
@@ -108,7 +112,8 @@ void add_blocks(const RowPacker<T>& packer, const Shape& shape, const Context& c
     const int64_t j_begin = bj * block_strips, j_end = std::min(strips, j_begin + block_strips);
     const bool targets_only = i_begin * W > shape.d && j_begin * W > shape.d;
     if (targets_only && bi != bj) return;
-    const AlignedBuffer<T> a(GramTile<T>::panel_size(kBlockColumns)), b(GramTile<T>::panel_size(kBlockColumns));
+    const AlignedBuffer<T> a(GramTile<T>::panel_size(kBlockColumns)),
+        b(GramTile<T>::panel_size(kBlockColumns));
     double* out = result.moments.data() + atom * shape.stride * shape.stride;
     const int64_t end = result.folds.atom_begin[atom + 1];
     for (int64_t begin = result.folds.atom_begin[atom]; begin < end; begin += kTileRows) {
@@ -119,8 +124,9 @@ void add_blocks(const RowPacker<T>& packer, const Shape& shape, const Context& c
       Prefetch none;
       for (int64_t i = i_begin * W; i < i_end * W; i += GramTile<T>::rows) {
         const int64_t needed = bi == bj ? i / W - j_begin + 1 : j_end - j_begin;
-        gram_block_row(a.data() + (i / W - i_begin) * kTileRows * W + i % W, bi == bj ? a.data() : b.data(), needed,
-                       n, out + i * shape.stride + j_begin * W, shape.stride, none);
+        gram_block_row(a.data() + (i / W - i_begin) * kTileRows * W + i % W,
+                       bi == bj ? a.data() : b.data(), needed, n,
+                       out + i * shape.stride + j_begin * W, shape.stride, none);
       }
     }
   });
@@ -136,7 +142,8 @@ std::vector<double> provisional_means(MatrixView<const T> X) {
   for (int64_t k = 1; k < n; ++k) {
     const int64_t row = X.rows / n * k;
     for (int64_t j = 0; j < X.cols; ++j)
-      means[j] += (static_cast<double>(X(row, j)) - static_cast<double>(X(0, j))) / static_cast<double>(n);
+      means[j] +=
+          (static_cast<double>(X(row, j)) - static_cast<double>(X(0, j))) / static_cast<double>(n);
   }
   for (int64_t j = 0; n > 0 && j < X.cols; ++j)
     means[j] = static_cast<double>(static_cast<T>(means[j] + static_cast<double>(X(0, j))));
@@ -144,8 +151,8 @@ std::vector<double> provisional_means(MatrixView<const T> X) {
 }
 
 template <class T>
-FoldGram fold_gram_cpu(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w, Folds folds,
-                       const Context& context) {
+FoldGram fold_gram_cpu(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
+                       Folds folds, const Context& context) {
   const Shape shape{X.cols, Y.cols, GramTile<T>::padded(1 + X.cols + Y.cols)};
   FoldGram result;
   result.n_features = X.cols;
@@ -170,10 +177,10 @@ FoldGram fold_gram_cpu(MatrixView<const T> X, MatrixView<const T> Y, VectorView<
 
 template std::vector<double> provisional_means(MatrixView<const float>);
 template std::vector<double> provisional_means(MatrixView<const double>);
-template FoldGram fold_gram_cpu(MatrixView<const float>, MatrixView<const float>, VectorView<const float>, Folds,
-                                const Context&);
-template FoldGram fold_gram_cpu(MatrixView<const double>, MatrixView<const double>, VectorView<const double>, Folds,
-                                const Context&);
+template FoldGram fold_gram_cpu(MatrixView<const float>, MatrixView<const float>,
+                                VectorView<const float>, Folds, const Context&);
+template FoldGram fold_gram_cpu(MatrixView<const double>, MatrixView<const double>,
+                                VectorView<const double>, Folds, const Context&);
 
 bool FoldGram::finite() const {
   for (int64_t a = 0; a < folds.n_atoms(); ++a)
@@ -217,12 +224,14 @@ Moments moments(const FoldGram& gram, int64_t split, Part part, bool centred) {
     return result;
   }
   result.weight = sums(0);
-  const Eigen::Map<const Eigen::VectorXd> shift(gram.shift.data(), d), target_shift(gram.shift.data() + d, t);
+  const Eigen::Map<const Eigen::VectorXd> shift(gram.shift.data(), d),
+      target_shift(gram.shift.data() + d, t);
   const Eigen::VectorXd x = sums.segment(1, d), y = sums.tail(t);  // about the shift
   result.shifted_squares = result.gram.diagonal();
   if (centred) {
     const double scale = 1 / result.weight;
-    for (int64_t j = 0; j < d; ++j) result.gram.col(j).head(j + 1) -= x.head(j + 1) * (x(j) * scale);
+    for (int64_t j = 0; j < d; ++j)
+      result.gram.col(j).head(j + 1) -= x.head(j + 1) * (x(j) * scale);
     result.cross -= x * (y * scale).transpose();
     result.target_squares -= (y.array().square() * scale).matrix();
   } else {

@@ -1,10 +1,10 @@
 // The accurate twin of the fold Gram: for the rows of each atom, the triangular factor R of
 //   sqrt(w) * [1, X - shift_x, Y - shift_y]
-// so that R'R is the fold Gram's M, but without squaring the condition number. Factors of atoms combine by
-// one small QR into those of a split. Computed in double.
-// X (n, d); Y (n, t); w (n,) or empty. About 2 n (1 + d + t)^2 multiply-adds, one read of X; memory
-// a few (1 + d + t)^2 per thread.
-// Source: Demmel, Grigori, Hoemmen, Langou: Communication-optimal parallel and sequential QR (2012), TSQR.
+// so that R'R is the fold Gram's M, but without squaring the condition number. Factors of atoms
+// combine by one small QR into those of a split. Computed in double. X (n, d); Y (n, t); w (n,) or
+// empty. About 2 n (1 + d + t)^2 multiply-adds, one read of X; memory a few (1 + d + t)^2 per
+// thread. Source: Demmel, Grigori, Hoemmen, Langou: Communication-optimal parallel and sequential
+// QR (2012), TSQR.
 #pragma once
 
 #include <Eigen/Core>
@@ -20,7 +20,7 @@ namespace manyfit {
 struct FoldQR {
   int64_t n_features = 0;
   int64_t n_targets = 0;
-  std::vector<double> shift;         // (d + t)
+  std::vector<double> shift;             // (d + t)
   std::vector<Eigen::MatrixXd> factors;  // one (1 + d + t)^2 upper triangle an atom
   Folds folds;
 };

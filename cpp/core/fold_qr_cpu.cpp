@@ -15,8 +15,8 @@ constexpr double kRounding = 64 * std::numeric_limits<double>::epsilon();  // of
 
 // [R; rows] -> R, block by block.
 template <class T>
-Eigen::MatrixXd factor_rows(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w, const FoldQR& qr,
-                            int64_t begin, int64_t end, const Context& context) {
+Eigen::MatrixXd factor_rows(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
+                            const FoldQR& qr, int64_t begin, int64_t end, const Context& context) {
   const int64_t d = X.cols, t = Y.cols, p = 1 + d + t;
   // Every block adds a rounding of R: few and large ones keep digits, and are quick.
   const int64_t block = std::max<int64_t>(8 * p, kBlockBytes / (8 * p));
@@ -30,8 +30,10 @@ Eigen::MatrixXd factor_rows(MatrixView<const T> X, MatrixView<const T> Y, Vector
       const int64_t row = qr.folds.row(begin + r);
       const double root = w.empty() ? 1.0 : std::sqrt(static_cast<double>(w[row]));
       A(p + r, 0) = root;
-      for (int64_t j = 0; j < d; ++j) A(p + r, 1 + j) = root * (static_cast<double>(X(row, j)) - qr.shift[j]);
-      for (int64_t j = 0; j < t; ++j) A(p + r, 1 + d + j) = root * (static_cast<double>(Y(row, j)) - qr.shift[d + j]);
+      for (int64_t j = 0; j < d; ++j)
+        A(p + r, 1 + j) = root * (static_cast<double>(X(row, j)) - qr.shift[j]);
+      for (int64_t j = 0; j < t; ++j)
+        A(p + r, 1 + d + j) = root * (static_cast<double>(Y(row, j)) - qr.shift[d + j]);
     }
     R = qr_factor(std::move(A), context);
   }
@@ -39,10 +41,12 @@ Eigen::MatrixXd factor_rows(MatrixView<const T> X, MatrixView<const T> Y, Vector
 }
 
 // The factor of several factors on top of each other.
-Eigen::MatrixXd combined(const std::vector<Eigen::MatrixXd>& factors, const std::vector<double>& scales, int64_t columns,
+Eigen::MatrixXd combined(const std::vector<Eigen::MatrixXd>& factors,
+                         const std::vector<double>& scales, int64_t columns,
                          const Context& context) {
   Eigen::MatrixXd stack(columns * static_cast<int64_t>(factors.size()), columns);
-  for (size_t i = 0; i < factors.size(); ++i) stack.middleRows(columns * i, columns) = scales[i] * factors[i];
+  for (size_t i = 0; i < factors.size(); ++i)
+    stack.middleRows(columns * i, columns) = scales[i] * factors[i];
   return qr_factor(std::move(stack), context);
 }
 
@@ -64,18 +68,20 @@ FoldQR fold_qr_cpu(MatrixView<const T> X, MatrixView<const T> Y, VectorView<cons
     const int64_t chunks = std::clamp<int64_t>(size / (8 * p), 1, kMaxChunks);
     std::vector<Eigen::MatrixXd> parts(chunks);
     context.parallel_for("fold QR", chunks, [&](int64_t c) {
-      parts[c] = factor_rows(X, Y, w, qr, begin + size * c / chunks, begin + size * (c + 1) / chunks, context);
+      parts[c] = factor_rows(X, Y, w, qr, begin + size * c / chunks,
+                             begin + size * (c + 1) / chunks, context);
     });
-    qr.factors.push_back(chunks == 1 ? std::move(parts[0])
-                                     : combined(parts, std::vector<double>(chunks, 1.0), p, context));
+    qr.factors.push_back(chunks == 1
+                             ? std::move(parts[0])
+                             : combined(parts, std::vector<double>(chunks, 1.0), p, context));
   }
   return qr;
 }
 
-template FoldQR fold_qr_cpu(MatrixView<const float>, MatrixView<const float>, VectorView<const float>, Folds,
-                            const Context&);
-template FoldQR fold_qr_cpu(MatrixView<const double>, MatrixView<const double>, VectorView<const double>, Folds,
-                            const Context&);
+template FoldQR fold_qr_cpu(MatrixView<const float>, MatrixView<const float>,
+                            VectorView<const float>, Folds, const Context&);
+template FoldQR fold_qr_cpu(MatrixView<const double>, MatrixView<const double>,
+                            VectorView<const double>, Folds, const Context&);
 
 TrainFactor train_factor(const FoldQR& qr, int64_t split, bool centred, const Context& context) {
   const int64_t d = qr.n_features, t = qr.n_targets, p = 1 + d + t;
@@ -88,7 +94,8 @@ TrainFactor train_factor(const FoldQR& qr, int64_t split, bool centred, const Co
     scales.push_back(std::sqrt(static_cast<double>(count)));
   }
   Eigen::MatrixXd R = combined(parts, scales, p, context);
-  const Eigen::Map<const Eigen::VectorXd> shift(qr.shift.data(), d), target_shift(qr.shift.data() + d, t);
+  const Eigen::Map<const Eigen::VectorXd> shift(qr.shift.data(), d),
+      target_shift(qr.shift.data() + d, t);
   TrainFactor result;
   result.mean = shift + R.row(0).segment(1, d).transpose() / R(0, 0);
   result.target_mean = target_shift + R.row(0).tail(t).transpose() / R(0, 0);
@@ -96,7 +103,8 @@ TrainFactor train_factor(const FoldQR& qr, int64_t split, bool centred, const Co
     result.factor = R.block(1, 1, d, d);
     // A column that does not vary leaves nothing but the rounding of its distance from the shift.
     for (int64_t j = 0; j < d; ++j)
-      if (result.factor.col(j).norm() <= kRounding * R.col(1 + j).norm()) result.factor.col(j).setZero();
+      if (result.factor.col(j).norm() <= kRounding * R.col(1 + j).norm())
+        result.factor.col(j).setZero();
     result.target = R.block(1, 1 + d, d, t);
     return result;
   }

@@ -19,7 +19,8 @@ void count_rows(VectorView<const int64_t> indices, int64_t n_rows, int64_t split
     const int64_t row = indices[i];
     if (row < 0 || row >= n_rows)
       throw InvalidInput("cv: " + std::string(part) + " indices of split " + std::to_string(split) +
-                         " must lie in [0, " + std::to_string(n_rows) + "), got " + std::to_string(row));
+                         " must lie in [0, " + std::to_string(n_rows) + "), got " +
+                         std::to_string(row));
     ++counts[row];
   }
 }
@@ -28,11 +29,13 @@ void count_rows(VectorView<const int64_t> indices, int64_t n_rows, int64_t split
 struct Atoms {
   std::vector<int32_t> of_row;
   int64_t count = 1;
-  std::vector<std::vector<int32_t>> signature;  // per atom: train and test counts of each split in turn
+  std::vector<std::vector<int32_t>>
+      signature;  // per atom: train and test counts of each split in turn
 
   explicit Atoms(int64_t n_rows) : of_row(n_rows, 0), signature(1) {}
 
-  Atoms refined(const std::vector<int32_t>& train_counts, const std::vector<int32_t>& test_counts) const {
+  Atoms refined(const std::vector<int32_t>& train_counts,
+                const std::vector<int32_t>& test_counts) const {
     Atoms finer(*this);
     finer.signature.clear();
     std::map<std::array<int32_t, 3>, int32_t> ids;
@@ -41,7 +44,8 @@ struct Atoms {
     for (size_t row = 0; row < of_row.size(); ++row) {
       const int32_t old = of_row[row], train = train_counts[row], test = test_counts[row];
       if (old != last_old || train != last_train || test != last_test) {
-        const auto [place, added] = ids.try_emplace({old, train, test}, static_cast<int32_t>(ids.size()));
+        const auto [place, added] =
+            ids.try_emplace({old, train, test}, static_cast<int32_t>(ids.size()));
         if (added) {
           finer.signature.push_back(signature[old]);
           finer.signature.back().push_back(train);
@@ -103,7 +107,8 @@ std::vector<Folds> make_folds(int64_t n_rows, const std::vector<Split>& splits, 
   for (int64_t s = 0; s < static_cast<int64_t>(splits.size()); ++s) {
     const Split& split = splits[s];
     if (split.train.size == 0)
-      throw InvalidInput("cv: split " + std::to_string(s) + " must have at least one training row, got none");
+      throw InvalidInput("cv: split " + std::to_string(s) +
+                         " must have at least one training row, got none");
     count_rows(split.train, n_rows, s, "train", train);
     count_rows(split.test, n_rows, s, "test", test);
     Atoms finer = atoms.refined(train, test);

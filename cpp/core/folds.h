@@ -1,6 +1,7 @@
-// Which rows each split trains and tests on, cut into atoms: sets of rows that every split treats alike.
-// What is additive over rows (a Gram) is computed once per atom and summed for each split, so K folds cost one
-// pass over the rows, and so do repeated, grouped, overlapping or bootstrapped splits.
+// Which rows each split trains and tests on, cut into atoms: sets of rows that every split treats
+// alike. What is additive over rows (a Gram) is computed once per atom and summed for each split,
+// so K folds cost one pass over the rows, and so do repeated, grouped, overlapping or bootstrapped
+// splits.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,7 @@ struct Split {
 // The atoms of a group of splits.
 struct Folds {
   int64_t n_rows = 0;
-  std::vector<int64_t> order;        // rows sorted by atom, ascending within one; empty: 0, 1, 2, ...
+  std::vector<int64_t> order;  // rows sorted by atom, ascending within one; empty: 0, 1, 2, ...
   std::vector<int64_t> atom_begin;   // (atoms + 1) positions in that order
   std::vector<int64_t> splits;       // which of the caller's splits
   std::vector<int32_t> train, test;  // (splits, atoms) how often a split takes the atom's rows
@@ -40,9 +41,9 @@ struct Folds {
 // One atom of all rows, one split that trains on it and tests on nothing.
 Folds all_rows(int64_t n_rows);
 
-// Splits gathered into groups of at most `max_atoms` atoms each (a group of one split is never divided).
-// O(splits * rows). Throws InvalidInput for an index outside [0, n_rows) and for a split without
-// training rows.
+// Splits gathered into groups of at most `max_atoms` atoms each (a group of one split is never
+// divided). O(splits * rows). Throws InvalidInput for an index outside [0, n_rows) and for a split
+// without training rows.
 std::vector<Folds> make_folds(int64_t n_rows, const std::vector<Split>& splits, int64_t max_atoms);
 
 }  // namespace manyfit

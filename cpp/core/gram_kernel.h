@@ -2,8 +2,8 @@
 //
 // A tile holds at most kTileRows rows of Z, packed in strips of one SIMD vector's width W:
 //   panel[strip][row][lane],   column = strip * W + lane,   padding lanes zero.
-// Both operands of Z^T Z then stream through memory contiguously. Products are summed over a tile in Z's
-// own type and carried on in double, so float32 data lose nothing to the number of rows.
+// Both operands of Z^T Z then stream through memory contiguously. Products are summed over a tile
+// in Z's own type and carried on in double, so float32 data lose nothing to the number of rows.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,8 @@ class Prefetch {
         lines_((bytes / 64 + calls) / std::max<int64_t>(calls, 1)) {}
 
   void advance() {
-    for (int64_t i = 0; i < lines_ && next_ < end_; ++i, next_ += 64) __builtin_prefetch(next_, 0, 2);
+    for (int64_t i = 0; i < lines_ && next_ < end_; ++i, next_ += 64)
+      __builtin_prefetch(next_, 0, 2);
   }
 
  private:
@@ -55,7 +56,8 @@ class Prefetch {
   int64_t lines_ = 0;
 };
 
-// out[i, j] += sum_r a[r, i] * b[r, j] for GramTile<T>::rows columns i of one strip and NV strips j.
+// out[i, j] += sum_r a[r, i] * b[r, j] for GramTile<T>::rows columns i of one strip and NV strips
+// j.
 template <class T, int NV>
 inline void gram_register_tile(const T* a, const T* b, int64_t n_rows, double* out, int64_t ld) {
   using Vector = typename GramTile<T>::Vector;
@@ -78,8 +80,8 @@ inline void gram_register_tile(const T* a, const T* b, int64_t n_rows, double* o
 
 // out[i, j] += sum_r a[r, i] * b[r, j] for one block of columns i and `strips` strips of columns j.
 template <class T>
-inline void gram_block_row(const T* a, const T* b, int64_t strips, int64_t n_rows, double* out, int64_t ld,
-                           Prefetch& prefetch) {
+inline void gram_block_row(const T* a, const T* b, int64_t strips, int64_t n_rows, double* out,
+                           int64_t ld, Prefetch& prefetch) {
   constexpr int W = GramTile<T>::width;
   constexpr int64_t strip = static_cast<int64_t>(kTileRows) * W;
   int64_t s = 0;

@@ -13,22 +13,24 @@ namespace {
 
 // The table. Every argument is a pointer, so a routine is named by its C++ signature.
 struct Routines {
-  void (*dsyevd)(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w, double* work,
-                 const int* lwork, int* iwork, const int* liwork, int* info) = nullptr;
-  void (*dsyevr)(const char* jobz, const char* range, const char* uplo, const int* n, double* a, const int* lda,
-                 const double* vl, const double* vu, const int* il, const int* iu, const double* abstol, int* m,
-                 double* w, double* z, const int* ldz, int* isuppz, double* work, const int* lwork, int* iwork,
-                 const int* liwork, int* info) = nullptr;
+  void (*dsyevd)(const char* jobz, const char* uplo, const int* n, double* a, const int* lda,
+                 double* w, double* work, const int* lwork, int* iwork, const int* liwork,
+                 int* info) = nullptr;
+  void (*dsyevr)(const char* jobz, const char* range, const char* uplo, const int* n, double* a,
+                 const int* lda, const double* vl, const double* vu, const int* il, const int* iu,
+                 const double* abstol, int* m, double* w, double* z, const int* ldz, int* isuppz,
+                 double* work, const int* lwork, int* iwork, const int* liwork,
+                 int* info) = nullptr;
   void (*dpotrf)(const char* uplo, const int* n, double* a, const int* lda, int* info) = nullptr;
-  void (*dpotrs)(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda, double* b,
-                 const int* ldb, int* info) = nullptr;
-  void (*dpocon)(const char* uplo, const int* n, const double* a, const int* lda, const double* anorm, double* rcond,
-                 double* work, int* iwork, int* info) = nullptr;
-  void (*dgeqrf)(const int* m, const int* n, double* a, const int* lda, double* tau, double* work, const int* lwork,
-                 int* info) = nullptr;
-  void (*dgesdd)(const char* jobz, const int* m, const int* n, double* a, const int* lda, double* s, double* u,
-                 const int* ldu, double* vt, const int* ldvt, double* work, const int* lwork, int* iwork,
-                 int* info) = nullptr;
+  void (*dpotrs)(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda,
+                 double* b, const int* ldb, int* info) = nullptr;
+  void (*dpocon)(const char* uplo, const int* n, const double* a, const int* lda,
+                 const double* anorm, double* rcond, double* work, int* iwork, int* info) = nullptr;
+  void (*dgeqrf)(const int* m, const int* n, double* a, const int* lda, double* tau, double* work,
+                 const int* lwork, int* info) = nullptr;
+  void (*dgesdd)(const char* jobz, const int* m, const int* n, double* a, const int* lda, double* s,
+                 double* u, const int* ldu, double* vt, const int* ldvt, double* work,
+                 const int* lwork, int* iwork, int* info) = nullptr;
 };
 Routines table;
 
@@ -38,15 +40,19 @@ void set(F& slot, void* routine) {
 }
 
 const std::map<std::string, void (*)(void*)> kInstall = {
-    {"dsyevd", [](void* f) { set(table.dsyevd, f); }}, {"dsyevr", [](void* f) { set(table.dsyevr, f); }},
-    {"dpotrf", [](void* f) { set(table.dpotrf, f); }}, {"dpotrs", [](void* f) { set(table.dpotrs, f); }},
-    {"dpocon", [](void* f) { set(table.dpocon, f); }}, {"dgeqrf", [](void* f) { set(table.dgeqrf, f); }},
+    {"dsyevd", [](void* f) { set(table.dsyevd, f); }},
+    {"dsyevr", [](void* f) { set(table.dsyevr, f); }},
+    {"dpotrf", [](void* f) { set(table.dpotrf, f); }},
+    {"dpotrs", [](void* f) { set(table.dpotrs, f); }},
+    {"dpocon", [](void* f) { set(table.dpocon, f); }},
+    {"dgeqrf", [](void* f) { set(table.dgeqrf, f); }},
     {"dgesdd", [](void* f) { set(table.dgesdd, f); }},
 };
 
 // Runs a call that owns `state`, detached where it may take long.
 template <class State>
-std::shared_ptr<State> run(State state, int64_t size, const Context& context, void (*call)(State&)) {
+std::shared_ptr<State> run(State state, int64_t size, const Context& context,
+                           void (*call)(State&)) {
   auto owned = std::make_shared<State>(std::move(state));
   const auto work = [owned, size, call] {
     const BlasThreads threads(size);
@@ -62,13 +68,17 @@ std::shared_ptr<State> run(State state, int64_t size, const Context& context, vo
 // LAPACK counts in 32 bits.
 int checked(int64_t size) {
   if (size > 30000)
-    throw InvalidInput("X: the smaller of n_samples and n_features must be <= 30000 for a dense decomposition, got " +
-                       std::to_string(size));
+    throw InvalidInput(
+        "X: the smaller of n_samples and n_features must be <= 30000 for a dense decomposition, "
+        "got " +
+        std::to_string(size));
   return static_cast<int>(size);
 }
 
 void require(int info, const char* routine) {
-  if (info != 0) throw std::runtime_error(std::string(routine) + " did not converge (info " + std::to_string(info) + ")");
+  if (info != 0)
+    throw std::runtime_error(std::string(routine) + " did not converge (info " +
+                             std::to_string(info) + ")");
 }
 
 struct EigenCall {
@@ -85,7 +95,8 @@ void call_dsyevd(EigenCall& state) {
   double work_size = 0;
   int iwork_size = 0;
   const auto call = [&](double* work, int* iwork) {
-    table.dsyevd(state.vectors, "L", &n, state.a.data(), &n, state.values.data(), work, &lwork, iwork, &liwork, &info);
+    table.dsyevd(state.vectors, "L", &n, state.a.data(), &n, state.values.data(), work, &lwork,
+                 iwork, &liwork, &info);
   };
   call(&work_size, &iwork_size);
   lwork = static_cast<int>(work_size);
@@ -113,8 +124,9 @@ void call_dsyevr(LargestCall& state) {
   Eigen::VectorXd values(n);
   state.result.vectors.resize(n, state.count);
   const auto call = [&](double* work, int* iwork) {
-    table.dsyevr("V", "I", "L", &n, state.a.data(), &n, &zero, &zero, &first, &last, &zero, &found, values.data(),
-                 state.result.vectors.data(), &n, support.data(), work, &lwork, iwork, &liwork, &info);
+    table.dsyevr("V", "I", "L", &n, state.a.data(), &n, &zero, &zero, &first, &last, &zero, &found,
+                 values.data(), state.result.vectors.data(), &n, support.data(), work, &lwork,
+                 iwork, &liwork, &info);
   };
   call(&work_size, &iwork_size);
   lwork = static_cast<int>(work_size);
@@ -140,7 +152,8 @@ void call_dpotrf(CholeskyCall& state) {
   if (info != 0 || !(norm > 0)) return;
   std::vector<double> work(3 * static_cast<size_t>(n));
   std::vector<int> iwork(n);
-  table.dpocon("L", &n, state.a.data(), &n, &norm, &state.reciprocal_condition, work.data(), iwork.data(), &info);
+  table.dpocon("L", &n, state.a.data(), &n, &norm, &state.reciprocal_condition, work.data(),
+               iwork.data(), &info);
 }
 
 void call_dgeqrf(Eigen::MatrixXd& a) {
@@ -171,8 +184,8 @@ void call_dgesdd(SvdCall& state) {
   double size = 0;
   std::vector<int> iwork(8 * static_cast<size_t>(k));
   const auto call = [&](double* work) {
-    table.dgesdd("S", &m, &n, state.a.data(), &m, out.values.data(), out.u.data(), &m, out.vt.data(), &k, work, &lwork,
-                 iwork.data(), &info);
+    table.dgesdd("S", &m, &n, state.a.data(), &m, out.values.data(), out.u.data(), &m,
+                 out.vt.data(), &k, work, &lwork, iwork.data(), &info);
   };
   call(&size);
   lwork = static_cast<int>(size);
@@ -244,7 +257,8 @@ Eigen::MatrixXd qr_factor(Eigen::MatrixXd A, const Context& context) {
   const auto done = run(std::move(A), n, context, call_dgeqrf);
   Eigen::MatrixXd R = Eigen::MatrixXd::Zero(n, n);
   const int64_t rows = std::min(n, done->rows());
-  for (int64_t j = 0; j < n; ++j) R.col(j).head(std::min(j + 1, rows)) = done->col(j).head(std::min(j + 1, rows));
+  for (int64_t j = 0; j < n; ++j)
+    R.col(j).head(std::min(j + 1, rows)) = done->col(j).head(std::min(j + 1, rows));
   return R;
 }
 

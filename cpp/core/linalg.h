@@ -1,9 +1,10 @@
-// Dense decompositions, by LAPACK. The routines come as function pointers (SciPy's, at import; the system's
-// in the C++ tests), so nothing is linked and nothing is compiled per CPU level.
+// Dense decompositions, by LAPACK. The routines come as function pointers (SciPy's, at import; the
+// system's in the C++ tests), so nothing is linked and nothing is compiled per CPU level.
 //
-// LAPACK cannot be interrupted, and OpenBLAS brings threads of its own. Matrices below kLargeMatrix are
-// decomposed on one thread, in well under the time Ctrl-C may take, and several of them at once on our threads.
-// Larger ones come one at a time, with the BLAS's own threads, detached so that Ctrl-C is answered.
+// LAPACK cannot be interrupted, and OpenBLAS brings threads of its own. Matrices below kLargeMatrix
+// are decomposed on one thread, in well under the time Ctrl-C may take, and several of them at once
+// on our threads. Larger ones come one at a time, with the BLAS's own threads, detached so that
+// Ctrl-C is answered.
 #pragma once
 
 #include <Eigen/Core>
@@ -16,7 +17,8 @@ namespace manyfit {
 
 inline constexpr int64_t kLargeMatrix = 1024;
 
-// Names of the routines needed, and a place to put them. Fortran calling convention, 32-bit integers.
+// Names of the routines needed, and a place to put them. Fortran calling convention, 32-bit
+// integers.
 std::vector<std::string> lapack_routines();
 void install_lapack(const std::string& name, void* routine);
 

@@ -1,4 +1,5 @@
-// State that belongs to a process: a forked child must trust neither its parent's locks nor its threads.
+// State that belongs to a process: a forked child must trust neither its parent's locks nor its
+// threads.
 #pragma once
 
 #include <atomic>
@@ -17,8 +18,8 @@ inline int process_id() {
 #endif
 }
 
-// The T of this process, made on first use. It lives until the process ends; a child's own takes the
-// place of its parent's, which is forgotten.
+// The T of this process, made on first use. It lives until the process ends; a child's own takes
+// the place of its parent's, which is forgotten.
 template <class T>
 T& per_process() {
   struct Owned {

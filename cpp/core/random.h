@@ -1,6 +1,6 @@
-// Counter-based random numbers: value number i of stream s of a seed is a pure function of (seed, s, i), so
-// tasks draw their own without order, state or locks.
-// Source: Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (2011); Philox4x32-10.
+// Counter-based random numbers: value number i of stream s of a seed is a pure function of (seed,
+// s, i), so tasks draw their own without order, state or locks. Source: Salmon, Moraes, Dror, Shaw:
+// Parallel random numbers: as easy as 1, 2, 3 (2011); Philox4x32-10.
 #pragma once
 
 #include <array>
@@ -37,7 +37,8 @@ class Philox {
   // Standard normal (Box-Muller).
   double normal(uint64_t index) const {
     const auto w = words(index);
-    return std::sqrt(-2 * std::log(to_unit(w[0], w[1]))) * std::cos(2 * std::numbers::pi * to_unit(w[2], w[3]));
+    return std::sqrt(-2 * std::log(to_unit(w[0], w[1]))) *
+           std::cos(2 * std::numbers::pi * to_unit(w[2], w[3]));
   }
 
  private:

@@ -13,9 +13,9 @@
 namespace manyfit {
 
 struct RowGram {
-  double precision = 0;       // relative rounding of an entry of K
-  std::vector<double> shift;  // (d,)
-  Eigen::MatrixXd products;   // (n, n), both triangles
+  double precision = 0;         // relative rounding of an entry of K
+  std::vector<double> shift;    // (d,)
+  Eigen::MatrixXd products;     // (n, n), both triangles
   Eigen::VectorXd along_shift;  // (n,) (x_i - shift) . shift
   double shift_square = 0;      // shift . shift
 };

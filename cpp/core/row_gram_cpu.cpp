@@ -13,7 +13,8 @@ constexpr int64_t kBlock = 64;  // rows of X that one task pairs with another su
 
 // Columns [begin, begin + n) of rows [first, first + kBlock) of X, packed as rows of X'.
 template <class T>
-void pack(MatrixView<const T> X, const std::vector<double>& shift, int64_t first, int64_t begin, int64_t n, T* panel) {
+void pack(MatrixView<const T> X, const std::vector<double>& shift, int64_t first, int64_t begin,
+          int64_t n, T* panel) {
   constexpr int W = GramTile<T>::width;
   for (int64_t i = 0; i < kBlock; ++i) {
     T* out = panel + i / W * kTileRows * W + i % W;
@@ -22,7 +23,8 @@ void pack(MatrixView<const T> X, const std::vector<double>& shift, int64_t first
       continue;
     }
     const T* x = X.row(first + i) + begin * X.col_stride;
-    for (int64_t r = 0; r < n; ++r) out[r * W] = x[r * X.col_stride] - static_cast<T>(shift[begin + r]);
+    for (int64_t r = 0; r < n; ++r)
+      out[r * W] = x[r * X.col_stride] - static_cast<T>(shift[begin + r]);
   }
 }
 
@@ -49,19 +51,21 @@ RowGram row_gram_cpu(MatrixView<const T> X, const Context& context) {
       if (bi != bj) pack(X, result.shift, bj * kBlock, begin, n, b.data());
       Prefetch none;
       for (int64_t i = 0; i < kBlock; i += GramTile<T>::rows)
-        gram_block_row(a.data() + i / W * kTileRows * W + i % W, bi == bj ? a.data() : b.data(), kBlock / W, n,
-                       sums.data() + i * kBlock, kBlock, none);
+        gram_block_row(a.data() + i / W * kTileRows * W + i % W, bi == bj ? a.data() : b.data(),
+                       kBlock / W, n, sums.data() + i * kBlock, kBlock, none);
     }
     for (int64_t i = bi * kBlock; i < std::min(X.rows, (bi + 1) * kBlock); ++i)
       for (int64_t j = bj * kBlock; j < std::min(i + 1, (bj + 1) * kBlock); ++j)
-        result.products(i, j) = result.products(j, i) = sums.data()[(i - bi * kBlock) * kBlock + j - bj * kBlock];
+        result.products(i, j) = result.products(j, i) =
+            sums.data()[(i - bi * kBlock) * kBlock + j - bj * kBlock];
   });
   const Eigen::VectorXd shift = Eigen::Map<const Eigen::VectorXd>(result.shift.data(), X.cols);
   result.shift_square = shift.squaredNorm();
   result.along_shift.resize(X.rows);
   context.parallel_for("row Gram", X.rows, [&](int64_t i) {
     double sum = 0;
-    for (int64_t j = 0; j < X.cols; ++j) sum += (static_cast<double>(X(i, j)) - shift(j)) * shift(j);
+    for (int64_t j = 0; j < X.cols; ++j)
+      sum += (static_cast<double>(X(i, j)) - shift(j)) * shift(j);
     result.along_shift(i) = sum;
   });
   return result;
@@ -76,7 +80,8 @@ Eigen::MatrixXd shifted_transpose_product(MatrixView<const T> X, const std::vect
     const int64_t begin = task * columns, n = std::min(columns, X.cols - begin);
     Eigen::MatrixXd block(n, X.rows);
     for (int64_t i = 0; i < X.rows; ++i)
-      for (int64_t j = 0; j < n; ++j) block(j, i) = static_cast<double>(X(i, begin + j)) - shift[begin + j];
+      for (int64_t j = 0; j < n; ++j)
+        block(j, i) = static_cast<double>(X(i, begin + j)) - shift[begin + j];
     result.middleRows(begin, n).noalias() = block * A;
   });
   return result;
@@ -84,9 +89,11 @@ Eigen::MatrixXd shifted_transpose_product(MatrixView<const T> X, const std::vect
 
 template RowGram row_gram_cpu(MatrixView<const float>, const Context&);
 template RowGram row_gram_cpu(MatrixView<const double>, const Context&);
-template Eigen::MatrixXd shifted_transpose_product(MatrixView<const float>, const std::vector<double>&,
+template Eigen::MatrixXd shifted_transpose_product(MatrixView<const float>,
+                                                   const std::vector<double>&,
                                                    const Eigen::MatrixXd&, const Context&);
-template Eigen::MatrixXd shifted_transpose_product(MatrixView<const double>, const std::vector<double>&,
+template Eigen::MatrixXd shifted_transpose_product(MatrixView<const double>,
+                                                   const std::vector<double>&,
                                                    const Eigen::MatrixXd&, const Context&);
 
 }  // namespace manyfit

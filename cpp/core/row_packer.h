@@ -1,4 +1,5 @@
-// Packs rows of Z = sqrt(w) * [1, X - shift_x, Y - shift_y] into the strips that gram_kernel.h reads.
+// Packs rows of Z = sqrt(w) * [1, X - shift_x, Y - shift_y] into the strips that gram_kernel.h
+// reads.
 #pragma once
 
 #include <cmath>
@@ -41,8 +42,8 @@ class RowPacker {
     for (size_t j = 0; j < shift.size(); ++j) shift_[1 + j] = static_cast<T>(shift[j]);
   }
 
-  // Rows at positions [begin, begin + n) of the folds' order; strips [strip_begin, strip_end) of columns.
-  // The first of these strips goes to the start of the panel.
+  // Rows at positions [begin, begin + n) of the folds' order; strips [strip_begin, strip_end) of
+  // columns. The first of these strips goes to the start of the panel.
   void pack(int64_t begin, int64_t n, int64_t strip_begin, int64_t strip_end, T* panel) const {
     const T* rows[kTileRows];
     T root[kTileRows];
@@ -62,7 +63,8 @@ class RowPacker {
         Vector x, shift;
         std::memcpy(&x, rows[r] + s * W - 1, sizeof(Vector));
         std::memcpy(&shift, &shift_[s * W], sizeof(Vector));
-        *reinterpret_cast<Vector*>(panel + ((s - strip_begin) * kTileRows + r) * W) = (x - shift) * root[r];
+        *reinterpret_cast<Vector*>(panel + ((s - strip_begin) * kTileRows + r) * W) =
+            (x - shift) * root[r];
       }
     }
     for (int64_t s = strip_begin; s < strip_end; ++s) {
@@ -75,12 +77,16 @@ class RowPacker {
   // Where the rows after position `begin` lie together in memory: what to fetch early.
   Prefetch prefetch(int64_t begin, int64_t end, int64_t calls) const {
     const int64_t n = std::min<int64_t>(kTileRows, end - begin);
-    if (n <= 0 || X_.col_stride != 1 || X_.row_stride != X_.cols || !folds_.consecutive(begin, begin + n)) return {};
-    return Prefetch(X_.row(folds_.row(begin)), n * X_.cols * static_cast<int64_t>(sizeof(T)), calls);
+    if (n <= 0 || X_.col_stride != 1 || X_.row_stride != X_.cols ||
+        !folds_.consecutive(begin, begin + n))
+      return {};
+    return Prefetch(X_.row(folds_.row(begin)), n * X_.cols * static_cast<int64_t>(sizeof(T)),
+                    calls);
   }
 
  private:
-  void pack_column(int64_t column, int64_t begin, int64_t n, const T* const* rows, const T* root, T* out) const {
+  void pack_column(int64_t column, int64_t begin, int64_t n, const T* const* rows, const T* root,
+                   T* out) const {
     const int64_t x = column - 1;
     const int64_t y = x - X_.cols;
     const T shift = column < static_cast<int64_t>(shift_.size()) ? shift_[column] : T(0);

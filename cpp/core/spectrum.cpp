@@ -8,8 +8,10 @@ namespace manyfit {
 Spectrum spectrum(const Moments& moments, const Context& context) {
   SymmetricEigen eigen = eigh(moments.gram, context);
   Spectrum result;
-  // Not zero where rounding made it negative: beside a penalty the direction still has its share of the target.
-  const double least = std::pow(std::numeric_limits<double>::epsilon(), 2) * eigen.values.tail(1).cwiseMax(0).sum();
+  // Not zero where rounding made it negative: beside a penalty the direction still has its share of
+  // the target.
+  const double least =
+      std::pow(std::numeric_limits<double>::epsilon(), 2) * eigen.values.tail(1).cwiseMax(0).sum();
   result.values = eigen.values.reverse().cwiseMax(least).cwiseSqrt();
   result.vectors = eigen.vectors.rowwise().reverse();
   result.target = result.vectors.transpose() * moments.cross;
@@ -30,7 +32,8 @@ Spectrum spectrum(const TrainFactor& factor, const Context& context) {
   return result;
 }
 
-Eigen::MatrixXd ridge_solution(const Spectrum& spectrum, const Eigen::VectorXd& alpha, double cutoff) {
+Eigen::MatrixXd ridge_solution(const Spectrum& spectrum, const Eigen::VectorXd& alpha,
+                               double cutoff) {
   Eigen::MatrixXd scaled(spectrum.target.rows(), spectrum.target.cols());
   for (int64_t k = 0; k < scaled.cols(); ++k)
     for (int64_t i = 0; i < scaled.rows(); ++i) {

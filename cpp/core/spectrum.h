@@ -1,5 +1,5 @@
-// Singular values and right vectors of a split's training data, with the target in that basis: what serves
-// every ridge penalty, the minimum-norm solution and the principal components alike.
+// Singular values and right vectors of a split's training data, with the target in that basis: what
+// serves every ridge penalty, the minimum-norm solution and the principal components alike.
 #pragma once
 
 #include <Eigen/Core>
@@ -21,8 +21,10 @@ struct Spectrum {
 Spectrum spectrum(const Moments& moments, const Context& context);
 Spectrum spectrum(const TrainFactor& factor, const Context& context);
 
-// Columns k of the result minimise |y_k - X c|^2 + alpha[k] |c|^2. Directions whose singular value is
+// Columns k of the result minimise |y_k - X c|^2 + alpha[k] |c|^2. Directions whose singular value
+// is
 // <= cutoff take no part.
-Eigen::MatrixXd ridge_solution(const Spectrum& spectrum, const Eigen::VectorXd& alpha, double cutoff);
+Eigen::MatrixXd ridge_solution(const Spectrum& spectrum, const Eigen::VectorXd& alpha,
+                               double cutoff);
 
 }  // namespace manyfit

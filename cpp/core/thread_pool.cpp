@@ -48,11 +48,13 @@ int affinity_count() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// Control group v2 ("max 100000" or "150000 100000"), then v1; read once, as containers fix it at start.
+// Control group v2 ("max 100000" or "150000 100000"), then v1; read once, as containers fix it at
+// start.
 int quota_count() {
   static const int count = [] {
     const auto rounded = [](double quota, double period) {
-      return quota > 0 && period > 0 ? std::max(1, static_cast<int>((quota + period - 1) / period)) : 0;
+      return quota > 0 && period > 0 ? std::max(1, static_cast<int>((quota + period - 1) / period))
+                                     : 0;
     };
     if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2) {
       std::string quota;
@@ -74,14 +76,16 @@ int environment_count(const char* name) {
   if (text == nullptr) return 0;
   int count = 0;
   const auto [end, error] = std::from_chars(text, text + std::strlen(text), count);
-  return error == std::errc() && count > 0 ? count : 0;  // OpenMP allows lists ("4,2"): the first counts
+  return error == std::errc() && count > 0 ? count
+                                           : 0;  // OpenMP allows lists ("4,2"): the first counts
 }
 
 }  // namespace
 
 ThreadLimits thread_limits() {
   const int own = environment_count("MANYFIT_NUM_THREADS");
-  return {affinity_count(), quota_count(), own > 0 ? own : environment_count("OMP_NUM_THREADS"), threads_set};
+  return {affinity_count(), quota_count(), own > 0 ? own : environment_count("OMP_NUM_THREADS"),
+          threads_set};
 }
 
 int default_threads() {
@@ -96,8 +100,8 @@ int default_threads() {
 
 void set_default_threads(int threads) { threads_set = std::max(0, threads); }
 
-// One call of run(). Kept alive by the tickets of helpers that come late; those find no index left and
-// touch nothing else.
+// One call of run(). Kept alive by the tickets of helpers that come late; those find no index left
+// and touch nothing else.
 struct Run {
   int64_t count;
   const std::function<void(int64_t)>* task;
@@ -173,7 +177,8 @@ void ThreadPool::run(int64_t count, int threads, const std::function<void(int64_
   state_->ticket_came.notify_all();
   run->work();
   std::unique_lock lock(run->mutex);
-  while (!run->all_ended.wait_for(lock, std::chrono::milliseconds(50), [&] { return run->ended == count; })) {
+  while (!run->all_ended.wait_for(lock, std::chrono::milliseconds(50),
+                                  [&] { return run->ended == count; })) {
     lock.unlock();
     while_waiting();
     lock.lock();

@@ -30,8 +30,9 @@ class ThreadPool {
   // True on a thread that is running a task of some run().
   static bool inside_task();
 
-  // Runs task(0) ... task(count - 1) on up to `threads` threads, the calling one among them; returns when
-  // all have ended. The caller runs `while_waiting` about every 50 ms while it waits for others. Neither may throw.
+  // Runs task(0) ... task(count - 1) on up to `threads` threads, the calling one among them;
+  // returns when all have ended. The caller runs `while_waiting` about every 50 ms while it waits
+  // for others. Neither may throw.
   void run(int64_t count, int threads, const std::function<void(int64_t)>& task,
            const std::function<void()>& while_waiting);
 

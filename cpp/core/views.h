@@ -1,5 +1,5 @@
-// Views over memory that somebody else owns (NumPy, mostly). Strides are counted in elements and may be
-// zero or negative; sizes and indices are 64-bit everywhere.
+// Views over memory that somebody else owns (NumPy, mostly). Strides are counted in elements and
+// may be zero or negative; sizes and indices are 64-bit everywhere.
 #pragma once
 
 #include <cstdint>

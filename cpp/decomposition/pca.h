@@ -1,8 +1,8 @@
-// Principal components: the directions v_1, v_2, ... of unit length, each orthogonal to those before it, that
-// maximise the variance of X v. Eigenvectors of the covariance, by the fold Gram (n d^2 / 2 + 9 d^3), by a
-// triangular factor and its SVD where small variances must keep all digits, by the rows' inner products where
-// n < d, or by an SVD of X itself. Source: Pearson 1901; Golub, Van Loan, Matrix Computations, ch. 8.
-// Each component's entry of largest size is positive.
+// Principal components: the directions v_1, v_2, ... of unit length, each orthogonal to those
+// before it, that maximise the variance of X v. Eigenvectors of the covariance, by the fold Gram (n
+// d^2 / 2 + 9 d^3), by a triangular factor and its SVD where small variances must keep all digits,
+// by the rows' inner products where n < d, or by an SVD of X itself. Source: Pearson 1901; Golub,
+// Van Loan, Matrix Computations, ch. 8. Each component's entry of largest size is positive.
 #pragma once
 
 #include <Eigen/Core>
@@ -25,12 +25,15 @@ struct PrincipalComponents {
 
 // The `counts[b]` leading components (0: all min(n, d)) of the rows splits[b] trains on.
 std::vector<PrincipalComponents> pca_cpu(const FoldGram& gram, const std::vector<int64_t>& splits,
-                                         const std::vector<int64_t>& counts, const Context& context);
+                                         const std::vector<int64_t>& counts,
+                                         const Context& context);
 std::vector<PrincipalComponents> pca_cpu(const FoldQR& qr, const std::vector<int64_t>& splits,
-                                         const std::vector<int64_t>& counts, const Context& context);
+                                         const std::vector<int64_t>& counts,
+                                         const Context& context);
 template <class T>
-std::vector<PrincipalComponents> pca_cpu(const RowGram& gram, MatrixView<const T> X, const Folds& folds,
-                                         const std::vector<int64_t>& splits, const std::vector<int64_t>& counts,
+std::vector<PrincipalComponents> pca_cpu(const RowGram& gram, MatrixView<const T> X,
+                                         const Folds& folds, const std::vector<int64_t>& splits,
+                                         const std::vector<int64_t>& counts,
                                          const Context& context);
 // By the SVD of a centred copy in double.
 template <class T>

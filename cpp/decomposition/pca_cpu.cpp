@@ -17,8 +17,8 @@ void fix_signs(Eigen::MatrixXd& components) {
   }
 }
 
-// Makes column k a unit vector orthogonal to those before it. Where it is nothing but a mixture of those, the axis
-// farthest from them takes its place.
+// Makes column k a unit vector orthogonal to those before it. Where it is nothing but a mixture of
+// those, the axis farthest from them takes its place.
 void orthonormalise(Eigen::MatrixXd& columns, int64_t k) {
   const auto before = columns.leftCols(k);
   auto column = columns.col(k);
@@ -45,8 +45,9 @@ PrincipalComponents leading(const PrincipalComponents& all, int64_t count) {
 
 // Each split decomposed once, for the largest count asked of it; smaller counts are its head.
 std::vector<PrincipalComponents> for_each_split(
-    const Folds& folds, int64_t d, const std::vector<int64_t>& splits, const std::vector<int64_t>& counts,
-    const Context& context, const std::function<PrincipalComponents(int64_t split, int64_t count)>& decompose) {
+    const Folds& folds, int64_t d, const std::vector<int64_t>& splits,
+    const std::vector<int64_t>& counts, const Context& context,
+    const std::function<PrincipalComponents(int64_t split, int64_t count)>& decompose) {
   std::map<int64_t, int64_t> largest;
   std::vector<int64_t> wanted(counts);
   for (size_t b = 0; b < splits.size(); ++b) {
@@ -76,46 +77,52 @@ std::vector<PrincipalComponents> for_each_split(
 }  // namespace
 
 std::vector<PrincipalComponents> pca_cpu(const FoldGram& gram, const std::vector<int64_t>& splits,
-                                         const std::vector<int64_t>& counts, const Context& context) {
-  return for_each_split(gram.folds, gram.n_features, splits, counts, context, [&](int64_t split, int64_t count) {
-    Moments train = moments(gram, split, Part::train, true);
-    const double divisor = static_cast<double>(gram.folds.training_rows(split) - 1);
-    PrincipalComponents result;
-    result.total_variance = train.gram.trace() / divisor;
-    SymmetricEigen eigen = eigh_largest(std::move(train.gram), count, context);
-    result.variance = eigen.values.reverse().cwiseMax(0) / divisor;
-    result.components = eigen.vectors.rowwise().reverse().transpose();
-    result.mean = std::move(train.mean);
-    fix_signs(result.components);
-    return result;
-  });
+                                         const std::vector<int64_t>& counts,
+                                         const Context& context) {
+  return for_each_split(
+      gram.folds, gram.n_features, splits, counts, context, [&](int64_t split, int64_t count) {
+        Moments train = moments(gram, split, Part::train, true);
+        const double divisor = static_cast<double>(gram.folds.training_rows(split) - 1);
+        PrincipalComponents result;
+        result.total_variance = train.gram.trace() / divisor;
+        SymmetricEigen eigen = eigh_largest(std::move(train.gram), count, context);
+        result.variance = eigen.values.reverse().cwiseMax(0) / divisor;
+        result.components = eigen.vectors.rowwise().reverse().transpose();
+        result.mean = std::move(train.mean);
+        fix_signs(result.components);
+        return result;
+      });
 }
 
 std::vector<PrincipalComponents> pca_cpu(const FoldQR& qr, const std::vector<int64_t>& splits,
-                                         const std::vector<int64_t>& counts, const Context& context) {
-  return for_each_split(qr.folds, qr.n_features, splits, counts, context, [&](int64_t split, int64_t count) {
-    TrainFactor train = train_factor(qr, split, true, context);
-    const double divisor = static_cast<double>(qr.folds.training_rows(split) - 1);
-    const Svd decomposition = svd(std::move(train.factor), context);
-    PrincipalComponents result;
-    result.total_variance = decomposition.values.squaredNorm() / divisor;
-    result.variance = decomposition.values.head(count).array().square() / divisor;
-    result.components = decomposition.vt.topRows(count);
-    result.mean = std::move(train.mean);
-    fix_signs(result.components);
-    return result;
-  });
+                                         const std::vector<int64_t>& counts,
+                                         const Context& context) {
+  return for_each_split(
+      qr.folds, qr.n_features, splits, counts, context, [&](int64_t split, int64_t count) {
+        TrainFactor train = train_factor(qr, split, true, context);
+        const double divisor = static_cast<double>(qr.folds.training_rows(split) - 1);
+        const Svd decomposition = svd(std::move(train.factor), context);
+        PrincipalComponents result;
+        result.total_variance = decomposition.values.squaredNorm() / divisor;
+        result.variance = decomposition.values.head(count).array().square() / divisor;
+        result.components = decomposition.vt.topRows(count);
+        result.mean = std::move(train.mean);
+        fix_signs(result.components);
+        return result;
+      });
 }
 
 template <class T>
-std::vector<PrincipalComponents> pca_cpu(const RowGram& gram, MatrixView<const T> X, const Folds& folds,
-                                         const std::vector<int64_t>& splits, const std::vector<int64_t>& counts,
+std::vector<PrincipalComponents> pca_cpu(const RowGram& gram, MatrixView<const T> X,
+                                         const Folds& folds, const std::vector<int64_t>& splits,
+                                         const std::vector<int64_t>& counts,
                                          const Context& context) {
   return for_each_split(folds, X.cols, splits, counts, context, [&](int64_t split, int64_t count) {
     std::vector<int64_t> rows;  // with repetitions
     for (int64_t a = 0; a < folds.n_atoms(); ++a)
       for (int32_t k = 0; k < folds.train[split * folds.n_atoms() + a]; ++k)
-        for (int64_t i = folds.atom_begin[a]; i < folds.atom_begin[a + 1]; ++i) rows.push_back(folds.row(i));
+        for (int64_t i = folds.atom_begin[a]; i < folds.atom_begin[a + 1]; ++i)
+          rows.push_back(folds.row(i));
     const int64_t n = static_cast<int64_t>(rows.size());
     Eigen::MatrixXd K(n, n);
     for (int64_t j = 0; j < n; ++j)
@@ -168,12 +175,12 @@ PrincipalComponents pca_svd_cpu(MatrixView<const T> X, int64_t count, const Cont
   return result;
 }
 
-template std::vector<PrincipalComponents> pca_cpu(const RowGram&, MatrixView<const float>, const Folds&,
-                                                  const std::vector<int64_t>&, const std::vector<int64_t>&,
-                                                  const Context&);
-template std::vector<PrincipalComponents> pca_cpu(const RowGram&, MatrixView<const double>, const Folds&,
-                                                  const std::vector<int64_t>&, const std::vector<int64_t>&,
-                                                  const Context&);
+template std::vector<PrincipalComponents> pca_cpu(const RowGram&, MatrixView<const float>,
+                                                  const Folds&, const std::vector<int64_t>&,
+                                                  const std::vector<int64_t>&, const Context&);
+template std::vector<PrincipalComponents> pca_cpu(const RowGram&, MatrixView<const double>,
+                                                  const Folds&, const std::vector<int64_t>&,
+                                                  const std::vector<int64_t>&, const Context&);
 template PrincipalComponents pca_svd_cpu(MatrixView<const float>, int64_t, const Context&);
 template PrincipalComponents pca_svd_cpu(MatrixView<const double>, int64_t, const Context&);
 

@@ -14,8 +14,8 @@ constexpr double kNothing = 1e-13;
 }  // namespace
 
 template <class T>
-DualData::DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const T> w, const Folds& folds,
-                   int64_t split, bool centred)
+DualData::DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const T> w,
+                   const Folds& folds, int64_t split, bool centred)
     : centred_(centred) {
   std::vector<double> weights;
   for (int64_t a = 0; a < folds.n_atoms(); ++a) {
@@ -26,7 +26,8 @@ DualData::DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const 
     }
   }
   const int64_t n = static_cast<int64_t>(rows_.size()), t = Y.cols;
-  // A copy: Eigen's sums depend on where in memory a vector begins, and its own begin at the same place always.
+  // A copy: Eigen's sums depend on where in memory a vector begins, and its own begin at the same
+  // place always.
   const Eigen::VectorXd weight = Eigen::Map<const Eigen::VectorXd>(weights.data(), n);
   const double total = weight.sum();
   root_ = weight.cwiseSqrt();
@@ -59,7 +60,8 @@ DualData::DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const 
   target.array().colwise() *= root_.array();
 }
 
-bool DualData::solve(const Eigen::VectorXd& alpha, double limit, const Context& context, Eigen::MatrixXd& a) const {
+bool DualData::solve(const Eigen::VectorXd& alpha, double limit, const Context& context,
+                     Eigen::MatrixXd& a) const {
   for (int64_t k = 0; k < alpha.size(); ++k) {
     if (k > 0 && alpha(k) == alpha(k - 1)) continue;  // solved with the target before it
     int64_t same = 1;
@@ -82,8 +84,8 @@ Eigen::MatrixXd DualData::spread(const Eigen::MatrixXd& a, int64_t n) const {
 }
 
 template <class T>
-Eigen::MatrixXd DualData::coefficients(MatrixView<const T> X, const std::vector<double>& shift, Eigen::MatrixXd weights,
-                                       const Context& context) {
+Eigen::MatrixXd DualData::coefficients(MatrixView<const T> X, const std::vector<double>& shift,
+                                       Eigen::MatrixXd weights, const Context& context) {
   const int64_t k = weights.cols();
   weights.conservativeResize(Eigen::NoChange, k + 1);
   weights.col(k) = spread(root_ / root_.squaredNorm(), X.rows);  // gives the mean
@@ -108,7 +110,8 @@ DualSpectrum::DualSpectrum(const DualData& data, double precision, const Context
   noise = 10 * precision * static_cast<double>(values.size()) * values(0);
 }
 
-bool DualSpectrum::solve(const Eigen::VectorXd& alpha, const DualData& data, Eigen::MatrixXd& a) const {
+bool DualSpectrum::solve(const Eigen::VectorXd& alpha, const DualData& data,
+                         Eigen::MatrixXd& a) const {
   bool reliable = true;
   Eigen::MatrixXd scaled = vectors.transpose() * data.target;
   for (int64_t k = 0; k < scaled.cols(); ++k) {
@@ -127,13 +130,14 @@ bool DualSpectrum::solve(const Eigen::VectorXd& alpha, const DualData& data, Eig
   return reliable;
 }
 
-template DualData::DualData(const RowGram&, MatrixView<const float>, VectorView<const float>, const Folds&, int64_t,
-                            bool);
-template DualData::DualData(const RowGram&, MatrixView<const double>, VectorView<const double>, const Folds&, int64_t,
-                            bool);
-template Eigen::MatrixXd DualData::coefficients(MatrixView<const float>, const std::vector<double>&, Eigen::MatrixXd,
-                                                const Context&);
-template Eigen::MatrixXd DualData::coefficients(MatrixView<const double>, const std::vector<double>&, Eigen::MatrixXd,
+template DualData::DualData(const RowGram&, MatrixView<const float>, VectorView<const float>,
+                            const Folds&, int64_t, bool);
+template DualData::DualData(const RowGram&, MatrixView<const double>, VectorView<const double>,
+                            const Folds&, int64_t, bool);
+template Eigen::MatrixXd DualData::coefficients(MatrixView<const float>, const std::vector<double>&,
+                                                Eigen::MatrixXd, const Context&);
+template Eigen::MatrixXd DualData::coefficients(MatrixView<const double>,
+                                                const std::vector<double>&, Eigen::MatrixXd,
                                                 const Context&);
 
 }  // namespace manyfit

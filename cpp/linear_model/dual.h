@@ -16,19 +16,20 @@ namespace manyfit {
 class DualData {
  public:
   template <class T>
-  DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const T> w, const Folds& folds, int64_t split,
-           bool centred);
+  DualData(const RowGram& gram, MatrixView<const T> Y, VectorView<const T> w, const Folds& folds,
+           int64_t split, bool centred);
 
   // a (rows, t) with (K + alpha[k]) a_k = target_k. False where the system is too ill-conditioned.
-  bool solve(const Eigen::VectorXd& alpha, double limit, const Context& context, Eigen::MatrixXd& a) const;
+  bool solve(const Eigen::VectorXd& alpha, double limit, const Context& context,
+             Eigen::MatrixXd& a) const;
 
   // a, weighted, at the places of its rows among all n.
   Eigen::MatrixXd spread(const Eigen::MatrixXd& a, int64_t n) const;
 
   // Coefficients (d, k) of spread weights (n, k); remembers the means for intercept().
   template <class T>
-  Eigen::MatrixXd coefficients(MatrixView<const T> X, const std::vector<double>& shift, Eigen::MatrixXd weights,
-                               const Context& context);
+  Eigen::MatrixXd coefficients(MatrixView<const T> X, const std::vector<double>& shift,
+                               Eigen::MatrixXd weights, const Context& context);
   Eigen::VectorXd intercept(const Eigen::MatrixXd& coef) const;
 
   Eigen::MatrixXd products;  // (rows, rows)
@@ -42,8 +43,8 @@ class DualData {
   Eigen::VectorXd mean_;         // (d,)
 };
 
-// K = U diag(values) U'. Directions that rounding cannot tell from zero are dropped where there is no penalty, or
-// nothing of the target along them.
+// K = U diag(values) U'. Directions that rounding cannot tell from zero are dropped where there is
+// no penalty, or nothing of the target along them.
 struct DualSpectrum {
   Eigen::VectorXd values;   // descending
   Eigen::MatrixXd vectors;  // (rows, rows)

@@ -5,10 +5,12 @@ namespace manyfit {
 
 SquaredErrors squared_errors_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs,
                                  const std::vector<Eigen::MatrixXd>& coef,
-                                 const std::vector<Eigen::VectorXd>& intercept, const Context& context) {
+                                 const std::vector<Eigen::VectorXd>& intercept,
+                                 const Context& context) {
   const int64_t d = gram.n_features, t = gram.n_targets, B = static_cast<int64_t>(jobs.size());
   SquaredErrors errors{Eigen::MatrixXd(B, t), Eigen::MatrixXd(B, t)};
-  std::vector<LinearJob> by_split = jobs;  // left-out rows are the same with and without an intercept
+  std::vector<LinearJob> by_split =
+      jobs;  // left-out rows are the same with and without an intercept
   for (LinearJob& job : by_split) job.fit_intercept = true;
   for_each_group(grouped(by_split), d, context, [&](const LinearGroup& group) {
     const Moments test = moments(gram, group.split, Part::test, true);

@@ -1,4 +1,5 @@
-// Jobs that train on the same rows with the same centring, and so share all that does not depend on a penalty.
+// Jobs that train on the same rows with the same centring, and so share all that does not depend on
+// a penalty.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ inline std::vector<LinearGroup> grouped(const std::vector<LinearJob>& jobs) {
   std::map<std::pair<int64_t, bool>, size_t> places;
   std::vector<LinearGroup> groups;
   for (size_t b = 0; b < jobs.size(); ++b) {
-    const auto [place, added] = places.try_emplace({jobs[b].split, jobs[b].fit_intercept}, groups.size());
+    const auto [place, added] =
+        places.try_emplace({jobs[b].split, jobs[b].fit_intercept}, groups.size());
     if (added) groups.push_back({jobs[b].split, jobs[b].fit_intercept, {}});
     groups[place->second].jobs.push_back(b);
   }
@@ -31,7 +33,8 @@ inline std::vector<LinearGroup> grouped(const std::vector<LinearJob>& jobs) {
 }
 
 // Groups side by side on our threads, or one by one where each brings matrices that use the BLAS's.
-inline void for_each_group(const std::vector<LinearGroup>& groups, int64_t matrix_size, const Context& context,
+inline void for_each_group(const std::vector<LinearGroup>& groups, int64_t matrix_size,
+                           const Context& context,
                            const std::function<void(const LinearGroup&)>& task) {
   if (matrix_size >= kLargeMatrix) {
     for (const LinearGroup& group : groups) {
@@ -44,12 +47,14 @@ inline void for_each_group(const std::vector<LinearGroup>& groups, int64_t matri
                        [&](int64_t g) { task(groups[static_cast<size_t>(g)]); });
 }
 
-// The largest condition number of a Gram whose rounding still leaves the solution accurate: to 1e-9 in double, and
-// in float32 to what its own rounding of the data costs anyway.
-inline double condition_limit(double precision) { return precision > 1e-12 ? 5e3 : 1e-9 / precision; }
+// The largest condition number of a Gram whose rounding still leaves the solution accurate: to 1e-9
+// in double, and in float32 to what its own rounding of the data costs anyway.
+inline double condition_limit(double precision) {
+  return precision > 1e-12 ? 5e3 : 1e-9 / precision;
+}
 
-// False where centring cancelled so much of a column's squares that their rounding counts in what is left: a column
-// that hardly varies within the split, but stands far from the shift.
+// False where centring cancelled so much of a column's squares that their rounding counts in what
+// is left: a column that hardly varies within the split, but stands far from the shift.
 inline bool keeps_digits(const Moments& moments, double penalty, double limit) {
   const auto left = moments.gram.diagonal().array() + penalty;
   return (moments.shifted_squares.array() + penalty <= limit * left).all();

@@ -10,8 +10,9 @@ namespace manyfit {
 namespace {
 
 // Jobs of one group are the same job.
-void store(LeastSquaresPopulation& population, const LinearGroup& group, const Eigen::MatrixXd& coef,
-           const Eigen::VectorXd& intercept, int64_t rank, const Eigen::VectorXd& singular, bool reliable) {
+void store(LeastSquaresPopulation& population, const LinearGroup& group,
+           const Eigen::MatrixXd& coef, const Eigen::VectorXd& intercept, int64_t rank,
+           const Eigen::VectorXd& singular, bool reliable) {
   for (const size_t b : group.jobs) {
     population.coef[b] = coef;
     population.intercept[b] = intercept;
@@ -23,11 +24,14 @@ void store(LeastSquaresPopulation& population, const LinearGroup& group, const E
 
 }  // namespace
 
-LeastSquaresPopulation linear_regression_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs,
+LeastSquaresPopulation linear_regression_cpu(const FoldGram& gram,
+                                             const std::vector<LinearJob>& jobs,
                                              double relative_cutoff, const Context& context) {
   LeastSquaresPopulation population(jobs.size());
-  // Squares of singular values are only as fine as the Gram; beyond this their roots lose half the digits.
-  const double finest = std::max(gram.precision > 1e-12 ? 1e-4 : 1e-10, 2 * relative_cutoff * relative_cutoff);
+  // Squares of singular values are only as fine as the Gram; beyond this their roots lose half the
+  // digits.
+  const double finest =
+      std::max(gram.precision > 1e-12 ? 1e-4 : 1e-10, 2 * relative_cutoff * relative_cutoff);
   for_each_group(grouped(jobs), gram.n_features, context, [&](const LinearGroup& group) {
     const Moments train = moments(gram, group.split, Part::train, group.fit_intercept);
     if (!train.gram.allFinite()) {  // squares overflowed
@@ -59,21 +63,22 @@ LeastSquaresPopulation linear_regression_cpu(const FoldQR& qr, const std::vector
     const TrainFactor train = train_factor(qr, group.split, group.fit_intercept, context);
     const Spectrum shared = spectrum(train, context);
     const double cutoff = relative_cutoff * shared.values(0);
-    const Eigen::MatrixXd coef = ridge_solution(shared, Eigen::VectorXd::Zero(qr.n_targets), cutoff);
+    const Eigen::MatrixXd coef =
+        ridge_solution(shared, Eigen::VectorXd::Zero(qr.n_targets), cutoff);
     Eigen::VectorXd intercept = Eigen::VectorXd::Zero(qr.n_targets);
     if (group.fit_intercept) intercept = train.target_mean - coef.transpose() * train.mean;
     const int64_t values = std::min(qr.folds.training_rows(group.split), qr.n_features);
-    store(population, group, coef, intercept, (shared.values.array() > cutoff).count(), shared.values.head(values),
-          true);
+    store(population, group, coef, intercept, (shared.values.array() > cutoff).count(),
+          shared.values.head(values), true);
   });
   return population;
 }
 
 template <class T>
-LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<const T> X, MatrixView<const T> Y,
-                                             VectorView<const T> w, const Folds& folds,
-                                             const std::vector<LinearJob>& jobs, double relative_cutoff,
-                                             const Context& context) {
+LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<const T> X,
+                                             MatrixView<const T> Y, VectorView<const T> w,
+                                             const Folds& folds, const std::vector<LinearJob>& jobs,
+                                             double relative_cutoff, const Context& context) {
   LeastSquaresPopulation population(jobs.size());
   for_each_group(grouped(jobs), X.rows, context, [&](const LinearGroup& group) {
     DualData train(gram, Y, w, folds, group.split, group.fit_intercept);
@@ -83,23 +88,29 @@ LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<con
     }
     DualSpectrum shared(train, gram.precision, context);
     // Roots of what is only rounding would look like small singular values.
-    const Eigen::VectorXd singular =
-        (shared.values.array() > shared.noise).select(shared.values, 0.0).cwiseSqrt().head(std::min(shared.values.size(), X.cols));
+    const Eigen::VectorXd singular = (shared.values.array() > shared.noise)
+                                         .select(shared.values, 0.0)
+                                         .cwiseSqrt()
+                                         .head(std::min(shared.values.size(), X.cols));
     shared.noise = std::max(shared.noise, relative_cutoff * relative_cutoff * shared.values(0));
     Eigen::MatrixXd a;
     const bool reliable = shared.solve(Eigen::VectorXd::Zero(Y.cols), train, a);
-    const Eigen::MatrixXd coef = train.coefficients(X, gram.shift, train.spread(a, X.rows), context);
-    store(population, group, coef, train.intercept(coef), shared.rank(),
-          singular, reliable);
+    const Eigen::MatrixXd coef =
+        train.coefficients(X, gram.shift, train.spread(a, X.rows), context);
+    store(population, group, coef, train.intercept(coef), shared.rank(), singular, reliable);
   });
   return population;
 }
 
-template LeastSquaresPopulation linear_regression_cpu(const RowGram&, MatrixView<const float>, MatrixView<const float>,
+template LeastSquaresPopulation linear_regression_cpu(const RowGram&, MatrixView<const float>,
+                                                      MatrixView<const float>,
                                                       VectorView<const float>, const Folds&,
-                                                      const std::vector<LinearJob>&, double, const Context&);
+                                                      const std::vector<LinearJob>&, double,
+                                                      const Context&);
 template LeastSquaresPopulation linear_regression_cpu(const RowGram&, MatrixView<const double>,
-                                                      MatrixView<const double>, VectorView<const double>, const Folds&,
-                                                      const std::vector<LinearJob>&, double, const Context&);
+                                                      MatrixView<const double>,
+                                                      VectorView<const double>, const Folds&,
+                                                      const std::vector<LinearJob>&, double,
+                                                      const Context&);
 
 }  // namespace manyfit

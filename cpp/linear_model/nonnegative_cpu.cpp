@@ -11,13 +11,19 @@ namespace {
 // min c'Gc / 2 - b'c over c >= 0. False where it cannot be told reliably.
 class ActiveSet {
  public:
-  ActiveSet(const Eigen::MatrixXd& gram, const Eigen::VectorXd& cross, double limit, const Context& context)
-      : G_(gram), b_(cross), limit_(limit), context_(context), coef_(Eigen::VectorXd::Zero(b_.size())) {}
+  ActiveSet(const Eigen::MatrixXd& gram, const Eigen::VectorXd& cross, double limit,
+            const Context& context)
+      : G_(gram),
+        b_(cross),
+        limit_(limit),
+        context_(context),
+        coef_(Eigen::VectorXd::Zero(b_.size())) {}
 
   bool solve() {
     const Eigen::VectorXd scale = G_.diagonal().cwiseMax(0).cwiseSqrt();
     // A column of zeros takes no part.
-    const double tolerance = 1e-12 * (scale.array() > 0).select(b_.array().abs() / scale.array(), 0.0).maxCoeff();
+    const double tolerance =
+        1e-12 * (scale.array() > 0).select(b_.array().abs() / scale.array(), 0.0).maxCoeff();
     for (int64_t iteration = 0; iteration < 3 * b_.size() + 10; ++iteration) {
       context_.check();
       const Eigen::VectorXd gradient = b_ - G_ * coef_;
@@ -37,7 +43,8 @@ class ActiveSet {
   const Eigen::VectorXd& coef() const { return coef_; }
 
  private:
-  // Goes to the minimum over the free coordinates; those that would turn negative on the way stop at zero and leave.
+  // Goes to the minimum over the free coordinates; those that would turn negative on the way stop
+  // at zero and leave.
   bool descend() {
     while (!free_.empty()) {
       const Cholesky cholesky(G_(free_, free_), context_);
@@ -46,11 +53,13 @@ class ActiveSet {
       cholesky.solve(goal);
       double step = 1;
       for (size_t i = 0; i < free_.size(); ++i)
-        if (goal(i, 0) <= 0) step = std::min(step, coef_(free_[i]) / (coef_(free_[i]) - goal(i, 0)));
+        if (goal(i, 0) <= 0)
+          step = std::min(step, coef_(free_[i]) / (coef_(free_[i]) - goal(i, 0)));
       std::vector<int64_t> still_free;
       for (size_t i = 0; i < free_.size(); ++i) {
         const int64_t j = free_[i];
-        const bool blocks = goal(i, 0) <= 0 && coef_(j) + step * (goal(i, 0) - coef_(j)) <= 1e-15 * std::abs(coef_(j));
+        const bool blocks = goal(i, 0) <= 0 &&
+                            coef_(j) + step * (goal(i, 0) - coef_(j)) <= 1e-15 * std::abs(coef_(j));
         coef_(j) = blocks ? 0.0 : coef_(j) + step * (goal(i, 0) - coef_(j));
         if (!blocks) still_free.push_back(j);
       }

@@ -1,9 +1,11 @@
-// Ridge regression for a population of jobs. Job b minimises, for each target k over the rows i its split trains on,
+// Ridge regression for a population of jobs. Job b minimises, for each target k over the rows i its
+// split trains on,
 //   sum_i w[i] (y[i, k] - x_i . c - c0)^2 + alpha[b, k] |c|^2,
 // c0 = 0 where the job fits no intercept. alpha = 0 gives the minimum-norm least-squares solution.
 //
-// Jobs of one split share its Gram (or factor), and from kShareFrom penalties on one eigendecomposition: each
-// further penalty costs d^2. Source: Hoerl, Kennard 1970; Golub, Heath, Wahba 1979 (the shared decomposition).
+// Jobs of one split share its Gram (or factor), and from kShareFrom penalties on one
+// eigendecomposition: each further penalty costs d^2. Source: Hoerl, Kennard 1970; Golub, Heath,
+// Wahba 1979 (the shared decomposition).
 #pragma once
 
 #include <Eigen/Core>
@@ -26,8 +28,8 @@ struct LinearJob {
 struct LinearPopulation {
   std::vector<Eigen::MatrixXd> coef;       // [b] (d, t)
   std::vector<Eigen::VectorXd> intercept;  // [b] (t,)
-  // False where the prepared form was too ill-conditioned to answer as well as a QR of the rows would: such a
-  // job is to be done again from the factor.
+  // False where the prepared form was too ill-conditioned to answer as well as a QR of the rows
+  // would: such a job is to be done again from the factor.
   std::vector<uint8_t> reliable;
 
   explicit LinearPopulation(size_t jobs) : coef(jobs), intercept(jobs), reliable(jobs, 1) {}
@@ -41,15 +43,17 @@ struct LinearPopulation {
 };
 
 // alpha (jobs, targets).
-LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
-                           const Context& context);
-LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
-                           const Context& context);
+LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs,
+                           const Eigen::MatrixXd& alpha, const Context& context);
+LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
+                           const Eigen::MatrixXd& alpha, const Context& context);
 
-// The dual, for fewer rows than columns: c = X' a, a = (K + alpha)^-1 y. X and Y as the Gram was made from.
+// The dual, for fewer rows than columns: c = X' a, a = (K + alpha)^-1 y. X and Y as the Gram was
+// made from.
 template <class T>
-LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
-                           const Folds& folds, const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
+LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixView<const T> Y,
+                           VectorView<const T> w, const Folds& folds,
+                           const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
                            const Context& context);
 
 }  // namespace manyfit

@@ -24,9 +24,11 @@ std::vector<double> distinct(const Eigen::VectorXd& alpha) {
   return values;
 }
 
-// (gram + alpha) coef = cross by one Cholesky for each distinct penalty. False where the condition exceeds the limit.
-bool solve_directly(const Eigen::MatrixXd& gram, const Eigen::MatrixXd& cross, const Eigen::VectorXd& alpha, double limit,
-                    const Context& context, Eigen::MatrixXd& coef) {
+// (gram + alpha) coef = cross by one Cholesky for each distinct penalty. False where the condition
+// exceeds the limit.
+bool solve_directly(const Eigen::MatrixXd& gram, const Eigen::MatrixXd& cross,
+                    const Eigen::VectorXd& alpha, double limit, const Context& context,
+                    Eigen::MatrixXd& coef) {
   coef.resize(cross.rows(), cross.cols());
   for (const double penalty : distinct(alpha)) {
     Eigen::MatrixXd system = gram;
@@ -42,15 +44,16 @@ bool solve_directly(const Eigen::MatrixXd& gram, const Eigen::MatrixXd& cross, c
 }
 
 double condition(const Spectrum& spectrum, const Eigen::VectorXd& alpha) {
-  const double largest = std::pow(spectrum.values(0), 2), smallest = std::pow(spectrum.values.tail(1)(0), 2);
+  const double largest = std::pow(spectrum.values(0), 2),
+               smallest = std::pow(spectrum.values.tail(1)(0), 2);
   const double penalty = alpha.minCoeff();
   return (largest + penalty) / (smallest + penalty);
 }
 
 }  // namespace
 
-LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
-                           const Context& context) {
+LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs,
+                           const Eigen::MatrixXd& alpha, const Context& context) {
   LinearPopulation population(jobs.size());
   const double limit = condition_limit(gram.precision);
   for_each_group(grouped(jobs), gram.n_features, context, [&](const LinearGroup& group) {
@@ -75,26 +78,28 @@ LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& j
         continue;
       }
       population.intercept[b].setZero(gram.n_targets);
-      if (group.fit_intercept) population.intercept[b] = train.target_mean - coef.transpose() * train.mean;
+      if (group.fit_intercept)
+        population.intercept[b] = train.target_mean - coef.transpose() * train.mean;
       population.coef[b] = std::move(coef);
     }
   });
   return population;
 }
 
-LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
-                           const Context& context) {
+LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
+                           const Eigen::MatrixXd& alpha, const Context& context) {
   LinearPopulation population(jobs.size());
   for_each_group(grouped(jobs), qr.n_features, context, [&](const LinearGroup& group) {
     const TrainFactor train = train_factor(qr, group.split, group.fit_intercept, context);
     const Spectrum shared = spectrum(train, context);
     const Eigen::MatrixXd gram = train.factor.transpose() * train.factor;
     const Eigen::MatrixXd cross = train.factor.transpose() * train.target;
-    const double cutoff = std::numeric_limits<double>::epsilon() * static_cast<double>(qr.n_features) * shared.values(0);
+    const double cutoff = std::numeric_limits<double>::epsilon() *
+                          static_cast<double>(qr.n_features) * shared.values(0);
     for (const size_t b : group.jobs) {
       const Eigen::VectorXd penalties = alpha.row(b).transpose();
-      // Singular values lose the root of their condition, but measure small columns by the largest; a Cholesky scales
-      // each column and loses its condition: the better bound wins.
+      // Singular values lose the root of their condition, but measure small columns by the largest;
+      // a Cholesky scales each column and loses its condition: the better bound wins.
       const bool penalised = penalties.minCoeff() > 0;
       const double lost = std::sqrt(condition(shared, penalties));
       if (!penalised || lost <= kFewLost ||
@@ -109,8 +114,9 @@ LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
 }
 
 template <class T>
-LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
-                           const Folds& folds, const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
+LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixView<const T> Y,
+                           VectorView<const T> w, const Folds& folds,
+                           const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
                            const Context& context) {
   LinearPopulation population(jobs.size());
   for_each_group(grouped(jobs), X.rows, context, [&](const LinearGroup& group) {
@@ -120,17 +126,20 @@ LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixVie
       return;
     }
     const bool share = group.jobs.size() >= kShareFrom;
-    const DualSpectrum shared = share ? DualSpectrum(train, gram.precision, context) : DualSpectrum();
-    Eigen::MatrixXd weights(X.rows, static_cast<int64_t>(group.jobs.size()) * Y.cols);  // a of every job and target
+    const DualSpectrum shared =
+        share ? DualSpectrum(train, gram.precision, context) : DualSpectrum();
+    Eigen::MatrixXd weights(
+        X.rows, static_cast<int64_t>(group.jobs.size()) * Y.cols);  // a of every job and target
     for (size_t g = 0; g < group.jobs.size(); ++g) {
       const size_t b = group.jobs[g];
       const Eigen::VectorXd penalties = alpha.row(b).transpose();
       Eigen::MatrixXd a = Eigen::MatrixXd::Zero(train.target.rows(), Y.cols);
       if (penalties.minCoeff() > 0 && !share)
-        population.reliable[b] = train.solve(penalties, condition_limit(gram.precision), context, a);
-      else
         population.reliable[b] =
-            (share ? shared : DualSpectrum(train, gram.precision, context)).solve(penalties, train, a);
+            train.solve(penalties, condition_limit(gram.precision), context, a);
+      else
+        population.reliable[b] = (share ? shared : DualSpectrum(train, gram.precision, context))
+                                     .solve(penalties, train, a);
       weights.middleCols(static_cast<int64_t>(g) * Y.cols, Y.cols) = train.spread(a, X.rows);
     }
     const Eigen::MatrixXd coef = train.coefficients(X, gram.shift, weights, context);
@@ -143,11 +152,13 @@ LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixVie
   return population;
 }
 
-template LinearPopulation ridge_cpu(const RowGram&, MatrixView<const float>, MatrixView<const float>,
-                                    VectorView<const float>, const Folds&, const std::vector<LinearJob>&,
-                                    const Eigen::MatrixXd&, const Context&);
-template LinearPopulation ridge_cpu(const RowGram&, MatrixView<const double>, MatrixView<const double>,
-                                    VectorView<const double>, const Folds&, const std::vector<LinearJob>&,
+template LinearPopulation ridge_cpu(const RowGram&, MatrixView<const float>,
+                                    MatrixView<const float>, VectorView<const float>, const Folds&,
+                                    const std::vector<LinearJob>&, const Eigen::MatrixXd&,
+                                    const Context&);
+template LinearPopulation ridge_cpu(const RowGram&, MatrixView<const double>,
+                                    MatrixView<const double>, VectorView<const double>,
+                                    const Folds&, const std::vector<LinearJob>&,
                                     const Eigen::MatrixXd&, const Context&);
 
 }  // namespace manyfit

@@ -6,14 +6,15 @@ What it computes, shapes and cost stand in the C++ headers of the same names.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
 from numpy import bool_, float64, int64
+from numpy.typing import NDArray
 
 _Floats = NDArray[Any]  # float32 or float64
 _Linear = tuple[NDArray[float64], NDArray[float64], NDArray[bool_]]  # coef (jobs, t, d), intercept, reliable
 _LeastSquares = tuple[NDArray[float64], NDArray[float64], NDArray[bool_], list[int], list[NDArray[float64]]]
-_Components = tuple[NDArray[float64], NDArray[float64], NDArray[float64], float]  # mean, variance, components, total
+_Components = tuple[
+    NDArray[float64], NDArray[float64], NDArray[float64], float
+]  # mean, variance, components, total
 
 def lapack_routines() -> list[str]: ...
 def blas_routines() -> list[str]: ...

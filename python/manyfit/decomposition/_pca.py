@@ -184,7 +184,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         named = "feature_names_in_" in self.__dict__
         if components is not None and not named and plain(X, 2) and X.shape[1] == components.shape[1]:
             with np.errstate(invalid="ignore", over="ignore"):
-                answer = X @ components.T
+                answer: NDArray[Any] = X @ components.T
                 answer -= self.mean_ @ components.T
                 if self.whiten:
                     scale = np.sqrt(self.explained_variance_)
@@ -246,7 +246,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         """Mean log-likelihood of every job on its left-out rows, from their covariance."""
         scores: dict[int, float] = {}
         for folds in splits.groups:
-            gram = dataset.made("fold Gram", folds)
+            gram = dataset.made("fold Gram", folds) or dataset.made("fold Gram of X", folds)
             for place, split in enumerate(folds.splits):
                 members = [job.estimator for job in jobs if job.split == split]
                 n_test = len(splits.test_rows(split))
@@ -373,14 +373,17 @@ def _decompose(
         ]
     elif solver == "full":
         dataset.assert_finite(owner)
-        qr = dataset.form("fold QR", folds, lambda: kernels.fold_qr(X, None, None, folds, run))
+        # a form made for a regression, with its targets, serves as well
+        qr = dataset.made("fold QR", folds) or dataset.form(
+            "fold QR of X", folds, lambda: kernels.fold_qr(X, None, None, folds, run)
+        )
         fits = kernels.pca(qr, places, counts, run)
     elif len(X) < X.shape[1]:
         gram = dataset.form("row Gram", None, lambda: checked(kernels.row_gram(X, run)))
         fits = kernels.pca_dual(gram, X, folds, places, counts, run)
     else:
-        moments = dataset.form(
-            "fold Gram", folds, lambda: checked(kernels.fold_gram(X, None, None, folds, run))
+        moments = dataset.made("fold Gram", folds) or dataset.form(
+            "fold Gram of X", folds, lambda: checked(kernels.fold_gram(X, None, None, folds, run))
         )
         fits = kernels.pca(moments, places, counts, run)
     for job, fit, n in zip(jobs, fits, rows, strict=True):

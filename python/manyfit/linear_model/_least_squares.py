@@ -98,12 +98,13 @@ class PreparedJobs:
 
         def make() -> core.RowGram:
             gram: core.RowGram = self.kernels.row_gram(self.X, self.execution)
-            if not (gram.finite and np.isfinite(self.Y).all()):
-                self.dataset.assert_finite(self.owner)
             return gram
 
-        name = "row Gram" if self.X.dtype == self.dataset.matrix(self.owner).dtype else "row Gram in float64"
-        return self.dataset.form(name, None, make)
+        widened = self.X.dtype != self.dataset.matrix(self.owner).dtype
+        gram = self.dataset.form("row Gram in float64" if widened else "row Gram", None, make)
+        if not (gram.finite and np.isfinite(self.Y).all()):
+            self.dataset.assert_finite(self.owner)
+        return gram
 
 
 class LinearEstimator(Estimator):
@@ -167,7 +168,10 @@ class LinearEstimator(Estimator):
     def _assert_finite(self, X: Any) -> None:
         """Raise where finite data were of a scale that overflowed."""
         if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
-            size = np.abs(X.data if issparse(X) else np.asarray(X, dtype=np.float64))
+            entries: Any = X
+            if issparse(X):
+                entries = entries.data
+            size = np.abs(np.asarray(entries, dtype=np.float64))
             raise ValueError(
                 f"{type(self).__name__}: X and y must be of a scale that leaves coefficients finite; "
                 f"sizes in X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g}"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 
 import manyfit
+from manyfit._atomic import atomic_write
 from manyfit.exceptions import ExportMismatch
 from manyfit.onnx import metadata as meta
 from manyfit.onnx.bounds import Matrix
@@ -21,7 +22,6 @@ from manyfit.onnx.profiles import get_dtype, get_profile
 from manyfit.onnx.registry import Step, public_name, steps_of
 from manyfit.onnx.runtimes import onnxruntime_runner, versions
 from manyfit.onnx.verify import Verification, native_dtype, verify_export
-from manyfit._atomic import atomic_write
 
 # Golden rows take about this many numbers, and at least `_MIN_GOLDEN_ROWS` rows however wide.
 _GOLDEN_NUMBERS = 8192

@@ -62,8 +62,8 @@ def keeps_float32(estimator: Any) -> bool:
     """Whether float32 in gives float32 out."""
     tags = get_tags(estimator)
     if tags.transformer_tags is not None:
-        return "float32" in tags.transformer_tags.preserves_dtype
-    return tags.estimator_type == "regressor"
+        return bool("float32" in tags.transformer_tags.preserves_dtype)
+    return bool(tags.estimator_type == "regressor")
 
 
 def uses_features(estimator: Any) -> bool:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from manyfit._native import cpu_level, levels_built, levels_supported
-from manyfit.testing._compare import assert_close, assert_same_bits, assert_same_model, bits, fitted_state, runs_natively
+from manyfit.testing._compare import (
+    assert_close,
+    assert_same_bits,
+    assert_same_model,
+    bits,
+    fitted_state,
+    runs_natively,
+)
 from manyfit.testing._conditions import can_fork, has_n_jobs, is_deterministic, is_estimator
 from manyfit.testing._data import Data, answers, fit, make_data
 from manyfit.testing._kit import check

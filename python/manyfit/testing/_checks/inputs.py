@@ -48,7 +48,7 @@ def check_shapes_refused(estimator: Any) -> None:
         (data.X[None], ("dim 3",)),
         (np.float64(1.0), ("2D array", "scalar")),
     ):
-        y = None if data.y is None else data.y[: len(X) if np.ndim(X) == 2 else None]
+        y = None if data.y is None else data.y[: len(np.atleast_1d(X)) if np.ndim(X) == 2 else None]
         with assert_raises(ValueError, *words):
             model.fit(X, y)
     if data.y is not None:
@@ -139,7 +139,7 @@ def check_input_unchanged(estimator: Any) -> None:
     copying = [name for name in ("copy", "copy_X") if name in estimator.get_params()]
     for order in ("C", "F"):
         data = make_data(estimator, weighted=takes_weights(estimator))
-        X = np.array(data.X, order=order)  # type: ignore[call-overload]
+        X = np.array(data.X, order=order)
         before = X.copy(), None if data.y is None else data.y.copy()
         weights_before = None if data.sample_weight is None else data.sample_weight.copy()
         model = fit(estimator, data.with_X(X), **dict.fromkeys(copying, False))
@@ -149,8 +149,8 @@ def check_input_unchanged(estimator: Any) -> None:
         if hasattr(model, "fit_transform"):
             model.fit_transform(X, data.y)
         assert np.array_equal(X, before[0]), "X was changed"
-        assert data.y is None or np.array_equal(data.y, before[1]), "y was changed"
-        assert data.sample_weight is None or np.array_equal(data.sample_weight, weights_before), (
+        assert data.y is None or np.array_equal(data.y, np.asarray(before[1])), "y was changed"
+        assert data.sample_weight is None or np.array_equal(data.sample_weight, np.asarray(weights_before)), (
             "sample_weight was changed"
         )
         for name, value in fitted_state(model).items():

@@ -14,7 +14,13 @@ from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
 from manyfit.dataset import Dataset
 from manyfit.population import Population, fit_many
-from manyfit.testing._compare import assert_close, assert_models_agree, assert_same_model, runs_natively, tolerance
+from manyfit.testing._compare import (
+    assert_close,
+    assert_models_agree,
+    assert_same_model,
+    runs_natively,
+    tolerance,
+)
 from manyfit.testing._conditions import has_score, is_deterministic, is_estimator, takes_weights
 from manyfit.testing._data import Data, fit, make_data, seeded, variations
 from manyfit.testing._kit import check
@@ -131,9 +137,7 @@ def check_population_of_settings(estimator: Any) -> None:
     for n_samples, n_features in _SHAPES:
         data = make_data(estimator, n_samples, n_features)
         train = np.arange(n_samples)[: -n_samples // 4]
-        settings = [
-            entry for entry in variations(estimator) if _fits(estimator, data.rows(train), entry)
-        ]
+        settings = [entry for entry in variations(estimator) if _fits(estimator, data.rows(train), entry)]
         settings = [{}, *settings]
         pairs = [(train, np.arange(n_samples)[-n_samples // 4 :])]
         population = _population(estimator, data, settings, pairs)
@@ -150,9 +154,9 @@ def check_population_errors(estimator: Any) -> None:
     """What fit refuses, fit_many refuses with the same words."""
     data = make_data(estimator)
     for entry in variations(estimator):
-        message = _error(lambda entry=entry: fit(estimator, data, **entry))  # type: ignore[misc]
+        message = _error(lambda entry=entry: fit(estimator, data, **entry))
         if message is not None:
-            other = _error(lambda entry=entry: fit_many(seeded(estimator), data.X, data.y, [entry]))  # type: ignore[misc]
+            other = _error(lambda entry=entry: fit_many(seeded(estimator), data.X, data.y, [entry]))
             assert other == message, f"{entry}: {other!r} instead of {message!r}"
     unknown = _error(lambda: fit_many(estimator, data.X, data.y, [{"no_such_parameter": 1}]))
     assert unknown is not None
@@ -214,7 +218,9 @@ def check_test_scores(estimator: Any) -> None:
             for weighted in (False, True) if takes_weights(estimator) else (False,):
                 data = make_data(estimator, n_samples, n_features, dtype=dtype, weighted=weighted)
                 for what, cv in _splits(n_samples):
-                    _compare_scores(estimator, data, cv, f"{what}, {n_samples} x {n_features}, weights {weighted}")
+                    _compare_scores(
+                        estimator, data, cv, f"{what}, {n_samples} x {n_features}, weights {weighted}"
+                    )
 
 
 def _compare_scores(estimator: Any, data: Data, cv: Any, what: str) -> None:

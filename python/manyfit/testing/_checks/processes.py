@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import random
 import signal
 import sys
 import warnings
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -21,18 +23,16 @@ from manyfit.testing._data import answers, fit, make_data, seeded
 from manyfit.testing._kit import check
 from manyfit.testing._processes import in_fork
 
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-
 
 def on_linux(estimator: Any) -> bool:
     """Whether /proc tells of memory."""
     return sys.platform == "linux"
 
 
-def _memory(field: int) -> int:
-    """Bytes of address space (field 0) or in memory (field 1)."""
+def _address_space() -> int:
+    """Bytes of address space that the process has."""
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[field]) * _PAGE
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _surroundings() -> dict[str, Any]:
@@ -64,6 +64,8 @@ def check_no_side_effects(estimator: Any) -> None:
     data = [make_data(estimator, *shape) for shape in ((60, 5), (400, 100), (60, 100))]
     for each in data:  # lazy imports and caches of other libraries are made here
         answers(fit(estimator, each), each.X)
+    random.random()
+    np.random.random()  # noqa: NPY002  # so that a state which fits set is not the one they find
     before = _surroundings()
     for each in data:
         answers(fit(estimator, each), each.X)
@@ -85,57 +87,107 @@ def check_threadpoolctl(estimator: Any) -> None:
     assert core.default_threads() == before, "threadpool_limits is not undone"
 
 
-_WARM_UP = 100
+class _MallInfo(ctypes.Structure):
+    """What glibc's ``mallinfo2`` returns."""
+
+    _fields_: ClassVar = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
+
+
+def has_mallinfo(estimator: Any) -> bool:
+    """Whether the C library tells how much memory is in use."""
+    return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallinfo2")
+
+
+def _memory_in_use() -> tuple[int, int]:
+    """Bytes that malloc has handed out, and objects that Python has."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = _MallInfo
+    info = mallinfo()
+    gc.collect()
+    return info.uordblks + info.hblkhd, sys.getallocatedblocks()
+
+
+# A leak shows in every block of fits, noise does not.
 _BLOCK = 250
-_BLOCKS = 4
+_BLOCKS = 6
 
 
-@check(on_linux)
+@check(has_mallinfo)
 def check_no_leak(estimator: Any) -> None:
-    """Memory does not grow by as much as 1 KB for each fit and answer."""
+    """Memory in use does not grow with the number of fits and answers."""
     data = make_data(estimator, 40, 4)
     model = seeded(estimator)
 
-    def work(times: int) -> int:
-        for _ in range(times):
+    def work() -> tuple[int, int]:
+        for _ in range(_BLOCK):
             model.fit(data.X, data.y)
             answers(model, data.X)
-        gc.collect()
-        return _memory(1)
+        return _memory_in_use()
 
-    seen = [work(_WARM_UP)]
+    seen = [work()]
     for _ in range(_BLOCKS):
-        seen.append(work(_BLOCK))
-        if seen[-1] - seen[-2] < 1024 * _BLOCK:  # a leak shows in every block, noise does not
+        seen.append(work())
+        grown = [after - before for before, after in zip(*seen[-2:], strict=True)]
+        if grown[0] < 100 * _BLOCK and grown[1] < _BLOCK:
             return
-    growth = np.diff(seen) / _BLOCK
-    raise AssertionError(f"memory grew by {growth.round()} bytes for each fit in {_BLOCKS} blocks of {_BLOCK}")
+    growth = (np.diff(seen, axis=0) / _BLOCK).round(1).tolist()
+    raise AssertionError(f"each fit leaves (bytes, objects) behind, in blocks of {_BLOCK}: {growth}")
+
+
+def _take_what_is_free() -> list[Any]:
+    """Memory that lies unused inside the process: it would hide that there is none to be had."""
+    taken = []
+    for kilobytes in (1 << 16, 1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6):
+        try:
+            while True:
+                taken.append(np.empty(kilobytes << 10, dtype=np.uint8))
+        except MemoryError:
+            pass
+    return taken
 
 
 @check(on_linux, can_fork, is_estimator)
 def check_memory_limit(estimator: Any) -> None:
     """Where memory runs out a fit raises MemoryError or succeeds, and fits again when there is memory."""
-    for shape in ((3000, 300), (300, 2000)):
+    for shape in ((3000, 300), (150, 600)):
         data = make_data(estimator, *shape)
         expected = fit(estimator, data)
         if not runs_natively(expected):
             return  # scikit-learn's own solvers promise nothing of the kind
+
+        def short_of_memory(room: int, data: Any = data, expected: Any = expected) -> None:
+            import resource
+
+            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            model = seeded(estimator)
+            limit = _address_space()
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+            taken = _take_what_is_free()
+            resource.setrlimit(resource.RLIMIT_AS, (limit + room, hard))
+            try:
+                model.fit(data.X, data.y)
+            except MemoryError:
+                pass
+            else:
+                assert_same_model(model, expected, "a fit that was short of memory")
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+            taken.clear()
+            assert_same_model(model.fit(data.X, data.y), expected, "a fit after MemoryError")
+
         for megabytes in (0, 2, 8, 32, 128):
-
-            def short_of_memory(data: Any = data, expected: Any = expected, room: int = megabytes << 20) -> None:
-                import resource
-
-                _, hard = resource.getrlimit(resource.RLIMIT_AS)
-                model = seeded(estimator)
-                resource.setrlimit(resource.RLIMIT_AS, (_memory(0) + room, hard))
-                try:
-                    model.fit(data.X, data.y)
-                except MemoryError:
-                    pass
-                else:
-                    assert_same_model(model, expected, "a fit that was short of memory")
-                finally:
-                    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-                assert_same_model(model.fit(data.X, data.y), expected, "a fit after MemoryError")
-
-            in_fork(short_of_memory, deadline=20.0)
+            in_fork(partial(short_of_memory, megabytes << 20), deadline=30.0)

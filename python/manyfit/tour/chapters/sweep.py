@@ -25,7 +25,7 @@ models = mf.fit_many(Ridge(), X, y, params=params, **folds)
 models.test_scores
 best = models.test_scores.mean(axis=1).argmax()
 
-# The model with the best penalty, fitted without fold 3:
+# The model with the best penalty, fitted without the fourth fold:
 models[best, 3]
 """
 

@@ -1,0 +1,277 @@
+"""Every estimator keeps every promise of the shared kit, and the kit notices where one does not."""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+import manyfit
+from manyfit.base import Estimator
+from manyfit.decomposition import PCA
+from manyfit.linear_model import LinearRegression, Ridge
+from manyfit.testing import all_estimators, check_estimator, estimator_checks, parametrize_with_kit
+
+# Settings that take other ways through the kernels than the defaults do.
+SETTINGS = [
+    Ridge(alpha=0.0, fit_intercept=False),
+    Ridge(positive=True),
+    LinearRegression(positive=True),
+    PCA(n_components=2, whiten=True, svd_solver="full"),
+    PCA(svd_solver="covariance_eigh"),
+    PCA(n_components=2, svd_solver="randomized"),
+]
+
+
+@parametrize_with_kit([cls() for cls in all_estimators()] + SETTINGS)
+def test_promises(check: Callable[[], None]) -> None:
+    check()
+
+
+def test_finds_every_public_estimator() -> None:
+    found = all_estimators()
+    assert {PCA, LinearRegression, Ridge} <= set(found)
+    assert [cls.__name__ for cls in found] == sorted(cls.__name__ for cls in found)
+    for cls in found:
+        assert issubclass(cls, Estimator)
+        family = cls.__module__.split(".")[1]
+        assert getattr(getattr(manyfit, family), cls.__name__) is cls
+
+
+def test_names_and_selection() -> None:
+    names = [name for name, _ in estimator_checks(Ridge())]
+    assert len(names) == len(set(names)) > 30
+    chosen = ["check_no_leak", "check_layouts"]
+    assert sorted(name for name, _ in estimator_checks(Ridge(), chosen)) == sorted(chosen)
+    assert "check_set_output" not in names
+    assert "check_weight_errors" not in [name for name, _ in estimator_checks(PCA())]
+    with pytest.raises(ValueError, match="'check_nothing'.*there are check_parameters_declared"):
+        list(estimator_checks(Ridge(), ["check_nothing"]))
+    with pytest.raises(TypeError, match="must be an instance, got the class Ridge"):
+        list(estimator_checks(Ridge))
+
+
+def test_expected_failures_must_exist() -> None:
+    with pytest.raises(ValueError, match="check_nothing"):
+        parametrize_with_kit([Ridge()], lambda estimator: {"check_nothing": "a reason"})
+
+
+def test_the_kit_asks_for_nothing_at_import(run_python: Any) -> None:
+    done = run_python(
+        """
+        import sys
+        from manyfit.testing import all_estimators, check_estimator
+        for module in ("pytest", "polars", "onnx", "onnxruntime"):
+            assert module not in sys.modules, module
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- a user's own estimator ---
+
+OWN_ESTIMATOR = """
+    import numpy as np
+    from sklearn.base import RegressorMixin
+    from sklearn.utils.validation import check_is_fitted, validate_data
+    from manyfit.base import Estimator
+    from manyfit.testing import check_estimator
+
+    class WeightedMean(RegressorMixin, Estimator):
+        '''Predicts the mean of y, shrunk towards zero.'''
+
+        _parameter_constraints = {**Estimator._parameter_constraints, "shrink": [int, float]}
+
+        def __init__(self, shrink=0.0, *, device="cpu", n_jobs=None):
+            self.shrink, self.device, self.n_jobs = shrink, device, n_jobs
+
+        def fit(self, X, y=None, sample_weight=None):
+            return self._fit_one(X, y, sample_weight)
+
+        @classmethod
+        def _train_population(cls, jobs, dataset, splits):
+            dataset.assert_finite(jobs[0].estimator)
+            y, weights = dataset.targets(jobs[0].estimator), dataset.weights(jobs[0].estimator)
+            dataset.assert_finite(jobs[0].estimator)
+            for model, split in jobs:
+                rows = splits.train_rows(split)
+                w = None if weights is None else weights[rows].astype(np.float64)
+                mean = np.average(y[rows].astype(np.float64), axis=0, weights=w)
+                model.mean_ = np.asarray(mean * (1 - model.shrink), dtype=y.dtype)
+            return []
+
+        def predict(self, X):
+            check_is_fitted(self)
+            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+            return np.full((len(X), *self.mean_.shape), self.mean_, dtype=X.dtype)
+
+    check_estimator(WeightedMean())
+    check_estimator(WeightedMean(shrink=0.5))
+"""
+
+
+def test_ones_own_estimator(run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = run_python(OWN_ESTIMATOR)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "check"),
+    [
+        ("* (1 - model.shrink)", "* (1 - 0.1 * split)", "check_population_equals_separate_fits"),
+        ("weights=w)", "weights=None)", "check_weights_equal_repetition"),
+        ("for model, split in jobs:", "dataset.X[:] = 0\n            for model, split in jobs:", "check_"),
+        ("dataset.assert_finite(jobs[0].estimator)", "pass", "check_not_finite"),
+    ],
+)
+def test_a_broken_estimator_is_told(
+    run_python: Callable[..., subprocess.CompletedProcess[str]], right: str, wrong: str, check: str
+) -> None:
+    assert right in OWN_ESTIMATOR
+    done = run_python(OWN_ESTIMATOR.replace(right, wrong))
+    assert done.returncode != 0
+    assert "AssertionError" in done.stderr or "Error" in done.stderr
+    assert check in done.stderr, done.stderr[-2000:]
+
+
+# --- broken estimators: each breaks one promise, and the check that holds it must say so ---
+
+
+class DrawsAtRandom(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        super().fit(X, y, sample_weight)
+        self.coef_ = self.coef_ + 1e-15 * np.random.default_rng().standard_normal(self.coef_.shape)
+        return self
+
+
+class DependsOnThreads(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        super().fit(X, y, sample_weight)
+        self.coef_ = self.coef_ * (1 + 2e-16 * (self.n_jobs or 1))
+        return self
+
+
+class WritesIntoX(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        super().fit(X, y, sample_weight)
+        if isinstance(X, np.ndarray) and X.flags.writeable:
+            X[0] += 1e-12
+        return self
+
+
+class KeepsX(PCA):
+    def fit(self, X: Any, y: Any = None) -> Self:
+        super().fit(X)
+        self.mean_ = np.asarray(X.X if isinstance(X, manyfit.Dataset) else X)[0]
+        return self
+
+
+class HoldsNativeObjects(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        super().fit(X, y, sample_weight)
+        self.backend_ = manyfit._native.core.philox_words  # pickled by the name of its module
+        return self
+
+
+class Leaks(Ridge):
+    kept: list[Any] = []  # noqa: RUF012
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        self.kept.append(np.ones(300))
+        return super().fit(X, y, sample_weight)
+
+
+class SetsTheSeed(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        np.random.seed(0)  # noqa: NPY002
+        return super().fit(X, y, sample_weight)
+
+
+class SwallowsInterrupts(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        try:
+            return super().fit(X, y, sample_weight)
+        except KeyboardInterrupt:
+            return self
+
+
+class Silent(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        from manyfit._execution import _progress
+
+        token = _progress.set(None)
+        try:
+            return super().fit(X, y, sample_weight)
+        finally:
+            _progress.reset(token)
+
+
+class AbortsWithoutMemory(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        try:
+            return super().fit(X, y, sample_weight)
+        except MemoryError:
+            raise RuntimeError("out of memory") from None
+
+
+class ForgetsNames(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        return super().fit(np.asarray(X), y, sample_weight)
+
+
+class RepeatsWrongly(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        weights = None if sample_weight is None else np.minimum(sample_weight, 2.0)
+        return super().fit(X, y, weights)
+
+
+class ScoresOnTrainingRows(Ridge):
+    @classmethod
+    def _score_population(cls, jobs: Any, dataset: Any, splits: Any) -> Any:
+        rows = [splits.train_rows(job.split) for job in jobs]
+        scores = [job.estimator.score(dataset.X[r], dataset.y[r]) for job, r in zip(jobs, rows, strict=True)]
+        return np.array(scores)
+
+
+class LosesDigits(Ridge):
+    @classmethod
+    def _train_population(cls, jobs: Any, dataset: Any, splits: Any) -> Any:
+        left = super()._train_population(jobs, dataset, splits)
+        for job in jobs:
+            job.estimator.coef_ = job.estimator.coef_ * (1 + 1e-8 * len(jobs))
+        return left
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (DrawsAtRandom(), "check_same_bits_in_every_run"),
+        (DrawsAtRandom(), "check_same_bits_after_fork"),
+        (DrawsAtRandom(), "check_same_bits_in_threads"),
+        (DrawsAtRandom(), "check_layouts"),
+        (DependsOnThreads(), "check_same_bits_for_any_n_jobs"),
+        (WritesIntoX(), "check_input_unchanged"),
+        (KeepsX(), "check_input_unchanged"),
+        (KeepsX(), "check_memmap"),
+        (HoldsNativeObjects(), "check_pickle_holds_data_alone"),
+        (Leaks(), "check_no_leak"),
+        (SetsTheSeed(), "check_no_side_effects"),
+        (SwallowsInterrupts(), "check_interrupt"),
+        (Silent(), "check_progress"),
+        (AbortsWithoutMemory(), "check_memory_limit"),
+        (ForgetsNames(), "check_frames"),
+        (RepeatsWrongly(), "check_weights_equal_repetition"),
+        (ScoresOnTrainingRows(), "check_test_scores"),
+        (LosesDigits(), "check_population_equals_separate_fits"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_broken_promises_are_noticed(broken: Any, check: str) -> None:
+    with warnings.catch_warnings(), pytest.raises(AssertionError) as raised:
+        warnings.simplefilter("ignore", RuntimeWarning)
+        check_estimator(broken, [check])
+    assert any(check in note for note in raised.value.__notes__)

@@ -1,0 +1,38 @@
+"""scikit-learn's own checks of an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from manyfit.decomposition import PCA
+from manyfit.linear_model import LinearRegression, Ridge
+from manyfit.testing import all_estimators
+
+SETTINGS = [
+    Ridge(positive=True),
+    LinearRegression(positive=True),
+    PCA(svd_solver="full"),
+    PCA(svd_solver="covariance_eigh", whiten=True),
+    PCA(n_components=1, svd_solver="randomized"),
+]
+
+EXPECTED_FAILURES = {
+    "Ridge": {
+        "check_non_transformer_estimators_n_iter": "n_iter_ is None: an exact solver makes no iterations "
+        "(scikit-learn's Ridge is excepted likewise)",
+    },
+}
+
+
+def expected_failures(estimator: Any) -> dict[str, str]:
+    return EXPECTED_FAILURES.get(type(estimator).__name__, {})
+
+
+@parametrize_with_checks(
+    [cls() for cls in all_estimators()] + SETTINGS, expected_failed_checks=expected_failures
+)
+def test_sklearn_check(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
