@@ -16,6 +16,8 @@ constexpr size_t kShareFrom = 8;
 
 // A loss of six digits of sixteen: not worth another way.
 constexpr double kFewLost = 1e6;
+// Beyond this columns are taken as dependent, and alpha = 0 asks for the solution of least norm.
+constexpr double kAllLost = 1e12;
 
 std::vector<double> distinct(const Eigen::VectorXd& alpha) {
   std::vector<double> values(alpha.begin(), alpha.end());
@@ -101,8 +103,8 @@ LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
       // Singular values lose the root of their condition, but measure small columns by the largest;
       // a Cholesky scales each column and loses its condition: the better bound wins.
       const bool penalised = penalties.minCoeff() > 0;
-      const double lost = std::sqrt(condition(shared, penalties));
-      if (!penalised || lost <= kFewLost ||
+      const double lost = std::min(std::sqrt(condition(shared, penalties)), kAllLost);
+      if (lost <= kFewLost ||
           !solve_directly(gram, cross, penalties, lost, context, population.coef[b]))
         population.coef[b] = ridge_solution(shared, penalties, penalised ? 0.0 : cutoff);
       population.intercept[b].setZero(qr.n_targets);

@@ -205,35 +205,52 @@ def _scores(
 
 
 def _score(estimator: Any, dataset: Dataset, splits: Splits, split: int) -> float:
-    rows = splits.test_rows(split)
-    X = _safe_indexing(dataset.X, rows)
-    y = None if dataset.y is None else _safe_indexing(dataset.y, rows)
-    if dataset.sample_weight is None:
-        return float(estimator.score(X, y))
-    weights = np.broadcast_to(np.asarray(dataset.sample_weight), (splits.n_rows,))
-    return float(estimator.score(X, y, sample_weight=weights[rows]))
+    return _score_rows(estimator, dataset.X, dataset.y, dataset.sample_weight, splits.test_rows(split))
+
+
+def _score_rows(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: NDArray[np.int64]) -> float:
+    """The estimator's own score on some rows."""
+    X, y, extra = _rows_of(X, y, sample_weight, rows)
+    return float(estimator.score(X, y, **extra))
+
+
+def _rows_of(
+    X: Any, y: Any, sample_weight: Any, rows: NDArray[np.int64] | None
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Some rows of the data (None: all), the weights as an argument if there are any."""
+    extra = {} if sample_weight is None else {"sample_weight": sample_weight}
+    if rows is None:
+        return X, y, extra
+    if sample_weight is not None:
+        extra["sample_weight"] = np.broadcast_to(np.asarray(sample_weight), (_num_samples(X),))[rows]
+    return _safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows), extra
+
+
+def _fit_alone(
+    estimator: Any,
+    entry: dict[str, Any],
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    pair: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+) -> tuple[Any, float]:
+    """A clone with the parameters of `entry`, fitted on the first rows of `pair` and scored on the second."""
+    model = clone(estimator).set_params(**{key: clone(value, safe=False) for key, value in entry.items()})
+    train_X, train_y, extra = _rows_of(X, y, sample_weight, None if pair is None else pair[0])
+    model.fit(train_X, train_y, **extra)
+    if pair is None or not hasattr(model, "score"):
+        return model, np.nan
+    return model, _score_rows(model, X, y, sample_weight, pair[1])
 
 
 def _fit_each(
     estimator: Any, dataset: Dataset, sets: list[dict[str, Any]], splits: Splits, n_jobs: int | None
 ) -> Population:
     """Any other estimator: cloned and fitted once for each."""
-
-    def fit(entry: dict[str, Any], split: int) -> tuple[Any, float]:
-        model = clone(estimator).set_params(**{key: clone(value, safe=False) for key, value in entry.items()})
-        rows = splits.train_rows(split)
-        X, y, weights = dataset.X, dataset.y, dataset.sample_weight
-        if splits.pairs is not None:
-            X = _safe_indexing(X, rows)
-            y = None if y is None else _safe_indexing(y, rows)
-            if weights is not None:
-                weights = np.broadcast_to(np.asarray(weights), (splits.n_rows,))[rows]
-        extra = {} if weights is None else {"sample_weight": weights}
-        model.fit(X, y, **extra)
-        scored = splits.pairs is not None and hasattr(model, "score")
-        return model, _score(model, dataset, splits, split) if scored else np.nan
-
-    done = Parallel(n_jobs=n_jobs)(delayed(fit)(entry, k) for entry in sets for k in range(len(splits)))
+    data = dataset.X, dataset.y, dataset.sample_weight
+    done = Parallel(n_jobs=n_jobs)(
+        delayed(_fit_alone)(estimator, entry, *data, pair) for entry in sets for pair in splits.pairs or [None]
+    )
     models = [model for model, _ in done]
     scores = np.array([score for _, score in done]).reshape(-1, len(splits))
     has_scores = splits.pairs is not None and hasattr(models[0], "score")

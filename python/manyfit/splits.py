@@ -18,11 +18,19 @@ __all__ = ["Splits"]
 MAX_ATOMS = 64
 
 
-def _indices(rows: Any) -> NDArray[np.int64]:
+def _indices(rows: Any, n_rows: int) -> NDArray[np.int64]:
+    """Row numbers that `rows` stands for: numbers (negative ones count from the end) or a mask."""
     array = np.asarray(rows)
     if array.dtype == bool:
-        array = np.flatnonzero(array)
-    return np.ascontiguousarray(array, dtype=np.int64)
+        if array.shape != (n_rows,):
+            raise ValueError(f"cv: a mask must have one entry per sample ({n_rows}), got shape {array.shape}")
+        return np.flatnonzero(array)
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"cv: indices must be integers or a boolean mask, got dtype {array.dtype}")
+    array = np.ascontiguousarray(array, dtype=np.int64)
+    if array.size and array.min() < 0:
+        array = np.where((array < 0) & (array >= -n_rows), array + n_rows, array)
+    return array
 
 
 class Splits:
@@ -43,7 +51,11 @@ class Splits:
 
     def __init__(self, n_rows: int, pairs: Iterable[tuple[Any, Any]] | None = None) -> None:
         self.n_rows = n_rows
-        self.pairs = None if pairs is None else [(_indices(train), _indices(test)) for train, test in pairs]
+        self.pairs = (
+            None if pairs is None else [(_indices(a, n_rows), _indices(b, n_rows)) for a, b in pairs]
+        )
+        if self.pairs is not None and not self.pairs:
+            raise ValueError("cv must give at least one split, got none")
         if self.pairs is None:
             self.groups = [core.all_rows(n_rows)]
         else:
