@@ -87,11 +87,14 @@ LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<con
       return;
     }
     DualSpectrum shared(train, gram.precision, context);
-    // Roots of what is only rounding would look like small singular values.
-    const Eigen::VectorXd singular = (shared.values.array() > shared.noise)
-                                         .select(shared.values, 0.0)
-                                         .cwiseSqrt()
-                                         .head(std::min(shared.values.size(), X.cols));
+    // Roots of what is only rounding would look like small singular values; rows that a split takes
+    // several times add zeros.
+    const Eigen::VectorXd roots =
+        (shared.values.array() > shared.noise).select(shared.values, 0.0).cwiseSqrt();
+    Eigen::VectorXd singular =
+        Eigen::VectorXd::Zero(std::min(folds.training_rows(group.split), X.cols));
+    const int64_t known = std::min(roots.size(), singular.size());
+    singular.head(known) = roots.head(known);
     shared.noise = std::max(shared.noise, relative_cutoff * relative_cutoff * shared.values(0));
     Eigen::MatrixXd a;
     const bool reliable = shared.solve(Eigen::VectorXd::Zero(Y.cols), train, a);

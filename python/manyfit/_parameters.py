@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -51,6 +52,8 @@ def _message(owner: str, name: str, constraints: tuple[Any, ...], value: object)
     if isinstance(value, bool):
         numeric = []
     rules = " or ".join(dict.fromkeys(_rule(constraint) for constraint in numeric or constraints))
+    if numeric and not math.isfinite(value):  # type: ignore[arg-type]  # a number, as an interval takes it
+        rules += " and finite"
     return f"{owner}: {name} must be {rules}, got {value!r}"
 
 

@@ -90,6 +90,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
             matrix = dataset.matrix(here[0].estimator)
             if splits is None:
                 splits = Splits(len(matrix))
+            weights = dataset.weights(here[0].estimator)
+            if weights is not None:
+                splits.assert_weight(weights)
             splits.groups = dataset.known_folds(splits.groups)
             for job in here:
                 job.estimator._note_columns(dataset.X, matrix.shape[1])

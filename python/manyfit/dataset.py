@@ -15,6 +15,7 @@ from manyfit._native import core
 __all__ = ["Dataset"]
 
 Form = TypeVar("Form")
+FINITE_BLOCK = 1 << 22  # numbers
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
@@ -171,7 +172,10 @@ class Dataset:
     def assert_finite(self, estimator: object) -> None:
         """Raise scikit-learn's ValueError where `X`, `y` or the weights hold NaN or infinity."""
         name = _name(estimator)
-        assert_all_finite(self.matrix(estimator), estimator_name=name, input_name="X")
+        X = self.matrix(estimator)
+        rows = max(1, FINITE_BLOCK // X.shape[1])
+        for begin in range(0, len(X), rows):  # in pieces, so that Ctrl-C comes through
+            assert_all_finite(X[begin : begin + rows], estimator_name=name, input_name="X")
         if self._targets is not None:
             assert_all_finite(self._targets, estimator_name=name, input_name="y")
 

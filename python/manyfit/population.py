@@ -248,8 +248,9 @@ def _fit_each(
 ) -> Population:
     """Any other estimator: cloned and fitted once for each."""
     data = dataset.X, dataset.y, dataset.sample_weight
+    pairs: Sequence[tuple[Any, Any] | None] = splits.pairs or [None]
     done = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_alone)(estimator, entry, *data, pair) for entry in sets for pair in splits.pairs or [None]
+        delayed(_fit_alone)(estimator, entry, *data, pair) for entry in sets for pair in pairs
     )
     models = [model for model, _ in done]
     scores = np.array([score for _, score in done]).reshape(-1, len(splits))

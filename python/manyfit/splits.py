@@ -51,9 +51,7 @@ class Splits:
 
     def __init__(self, n_rows: int, pairs: Iterable[tuple[Any, Any]] | None = None) -> None:
         self.n_rows = n_rows
-        self.pairs = (
-            None if pairs is None else [(_indices(a, n_rows), _indices(b, n_rows)) for a, b in pairs]
-        )
+        self.pairs = None if pairs is None else [(_indices(a, n_rows), _indices(b, n_rows)) for a, b in pairs]
         if self.pairs is not None and not self.pairs:
             raise ValueError("cv must give at least one split, got none")
         if self.pairs is None:
@@ -73,6 +71,16 @@ class Splits:
     def train_rows(self, split: int) -> NDArray[np.int64] | slice:
         """Rows that `split` trains on."""
         return slice(None) if self.pairs is None else self.pairs[split][0]
+
+    def assert_weight(self, weights: NDArray[Any]) -> None:
+        """Raise where a split trains on rows of weight 0 alone."""
+        if self.pairs is None or weights.all():
+            return
+        for split, (train, _) in enumerate(self.pairs):
+            if not weights[train].any():
+                raise ValueError(
+                    f"cv: split {split} must train on rows of positive sample_weight, got all {len(train)} zero"
+                )
 
     def test_rows(self, split: int) -> NDArray[np.int64]:
         """Rows that `split` leaves out to test on."""

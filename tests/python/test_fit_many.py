@@ -173,7 +173,7 @@ def test_groups_and_weights(diabetes: tuple[Any, Any]) -> None:
 
 def test_several_targets_and_one_weight(diabetes: tuple[Any, Any]) -> None:
     X, y = diabetes
-    Y = np.column_stack([y, -y**2, np.full_like(y, 3.0)])
+    Y = np.column_stack([y, -(y**2), np.full_like(y, 3.0)])
     population = mf.fit_many(Ridge(), X, Y, ALPHAS, cv=4, sample_weight=2.0)
     for i in range(3):
         for k, (train, test) in enumerate(population.splits):
@@ -246,7 +246,9 @@ def test_pipelines_with_ours_inside(diabetes: tuple[Any, Any]) -> None:
 
 def test_estimators_without_targets_or_scores() -> None:
     X = np.random.default_rng(0).standard_normal((60, 3))
-    population = mf.fit_many(KMeans(n_clusters=2, n_init=1, random_state=0), X, params=[{"n_clusters": 3}], cv=3)
+    population = mf.fit_many(
+        KMeans(n_clusters=2, n_init=1, random_state=0), X, params=[{"n_clusters": 3}], cv=3
+    )
     assert population.test_scores.shape == (1, 3)
     scaled = mf.fit_many(StandardScaler(), X, params=[{"with_mean": False}], cv=3)
     assert scaled.test_scores is None
@@ -290,7 +292,10 @@ def test_split_errors(diabetes: tuple[Any, Any]) -> None:
             mf.fit_many(estimator, X, y, cv=1)
     for pairs, words in (
         ([(everything[:0], everything)], "split 0 must have at least one training row"),
-        ([(everything, everything), (everything[:0], everything)], "split 1 must have at least one training row"),
+        (
+            [(everything, everything), (everything[:0], everything)],
+            "split 1 must have at least one training row",
+        ),
         ([(everything, np.array([-n - 1]))], f"{-n - 1}"),
         ([], "at least one split"),
         ([(everything.astype(float) + 0.5, everything)], "integer"),

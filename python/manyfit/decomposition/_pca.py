@@ -22,6 +22,7 @@ __all__ = ["PCA"]
 # Below this many rows or columns the exact decomposition costs no more than a randomized one.
 EXACT_SIZE = 2000
 
+_ONE_SAMPLE = "PCA: X must have at least 2 samples for a variance, got n_samples=1 (shape {shape})"
 _OVERFLOW = "PCA: X must be small enough for its variance to be finite in its dtype; rescale it"
 
 
@@ -196,6 +197,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         return general
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
+        if np.ndim(X) == 2 and np.shape(X)[0] == 1:
+            raise ValueError(_ONE_SAMPLE.format(shape=np.shape(X)))
         super().fit(self._writable(X))
         self._check_sklearn_fit()
 
@@ -287,9 +290,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         """How many components to ask for; 0 stands for all."""
         count: Any = self.n_components
         if n < 2:
-            raise ValueError(
-                f"PCA: X must have at least 2 samples for a variance, got n_samples=1 (shape {(n, d)})"
-            )
+            raise ValueError(_ONE_SAMPLE.format(shape=(n, d)))
         if count == "mle":
             if n < d:
                 raise ValueError("PCA: n_components='mle' is only supported if n_samples >= n_features")

@@ -18,8 +18,8 @@ from manyfit.testing._data import Data, fit, make_data
 __all__ = ["LongFit", "Watch", "long_fit", "timed_fit"]
 
 # A fit this long (in seconds) has reported several times; X has no more entries than that.
-LONG_ENOUGH = 0.5
-MOST_ENTRIES = 1 << 27
+LONG_ENOUGH = 0.25
+MOST_ENTRIES = 1 << 28
 
 
 class Watch:
