@@ -49,7 +49,8 @@ int in_forked_child(const std::function<int()>& body) {
   }
   close(ends[1]);
   pollfd death{ends[0], POLLIN, 0};
-  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(kPatience);
+  // Less than a whole test may take, so that it is the child that is found to hang.
+  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(kPatience) / 3;
   if (poll(&death, 1, static_cast<int>(wait.count())) == 0) kill(child, SIGKILL);
   int status = 0;
   waitpid(child, &status, 0);

@@ -47,67 +47,58 @@ def wide_window(n: int, d: int) -> tuple[Any, Any]:
 
 # --- how many threads ---
 
-COUNT_THREADS = """
-    import os
-    import numpy as np
-    from manyfit._native import core
-    from manyfit.linear_model import Ridge
 
-    def threads():
-        return len(os.listdir("/proc/self/task"))
+def threads_of_a_fit(environment: dict[str, str], n_jobs: int | None = None) -> tuple[int, int]:
+    """The default number of threads in a process with these settings, and how many a fit there runs on."""
+    X, y = make(40_000, 12)
 
-    X = np.random.default_rng(0).normal(size=(40_000, 12))
-    before = threads()
-    Ridge({arguments}).fit(X, X[:, 0])
-    print(core.default_threads(), 1 + threads() - before)
-"""
+    def child() -> tuple[int, int]:
+        for name in ("MANYFIT_NUM_THREADS", "OMP_NUM_THREADS"):
+            os.environ.pop(name, None)
+        os.environ.update(environment)
+        before = len(os.listdir("/proc/self/task"))
+        Ridge(n_jobs=n_jobs).fit(X, y)
+        return core.default_threads(), 1 + len(os.listdir("/proc/self/task")) - before
+
+    return in_fork(child)
 
 
 @linux
 @pytest.mark.parametrize(
-    ("environment", "arguments", "default", "used"),
+    ("environment", "n_jobs", "default", "used"),
     [
-        ({"MANYFIT_NUM_THREADS": "1"}, "", 1, 1),
-        ({"MANYFIT_NUM_THREADS": "3"}, "", 3, 3),
-        ({"MANYFIT_NUM_THREADS": "3"}, "n_jobs=1", 3, 1),
-        ({"MANYFIT_NUM_THREADS": "3"}, "n_jobs=2", 3, 2),
-        ({"MANYFIT_NUM_THREADS": "3"}, "n_jobs=-2", 3, 2),
-        ({"MANYFIT_NUM_THREADS": "3"}, "n_jobs=-9", 3, 1),
-        ({"MANYFIT_NUM_THREADS": "1"}, "n_jobs=4", 1, 4),
-        ({"OMP_NUM_THREADS": "1"}, "", 1, 1),
-        ({"OMP_NUM_THREADS": "1,1"}, "", 1, 1),
-        ({"OMP_NUM_THREADS": "1", "MANYFIT_NUM_THREADS": "2"}, "", 2, 2),
+        ({"MANYFIT_NUM_THREADS": "1"}, None, 1, 1),
+        ({"MANYFIT_NUM_THREADS": "3"}, None, 3, 3),
+        ({"MANYFIT_NUM_THREADS": "3"}, -1, 3, 3),
+        ({"MANYFIT_NUM_THREADS": "3"}, 1, 3, 1),
+        ({"MANYFIT_NUM_THREADS": "3"}, 2, 3, 2),
+        ({"MANYFIT_NUM_THREADS": "3"}, -2, 3, 2),
+        ({"MANYFIT_NUM_THREADS": "3"}, -9, 3, 1),
+        ({"MANYFIT_NUM_THREADS": "1"}, 4, 1, 4),
+        ({"OMP_NUM_THREADS": "1"}, None, 1, 1),
+        ({"OMP_NUM_THREADS": "1,1"}, None, 1, 1),
+        ({"OMP_NUM_THREADS": "1", "MANYFIT_NUM_THREADS": "2"}, None, 2, 2),
     ],
 )
-def test_number_of_threads(
-    run_python: RunPython, environment: dict[str, str], arguments: str, default: int, used: int
-) -> None:
-    code = COUNT_THREADS.format(arguments=arguments)
-    done = run_python(code, OPENBLAS_NUM_THREADS="1", **environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(default), str(used)]
+def test_number_of_threads(environment: dict[str, str], n_jobs: int | None, default: int, used: int) -> None:
+    assert threads_of_a_fit(environment, n_jobs) == (default, used)
 
 
 @linux
 @pytest.mark.parametrize("value", ["", "0", "-3", "many", "99999999999999999999"])
-def test_senseless_thread_numbers_are_ignored(run_python: RunPython, value: str) -> None:
-    code = (
-        "from manyfit._native import core; print(core.default_threads(), core.thread_limits()['environment'])"
-    )
-    plain = run_python(code).stdout.split()
-    assert run_python(code, MANYFIT_NUM_THREADS=value).stdout.split() == plain
-    assert plain[1] == "0"
+def test_senseless_thread_numbers_are_ignored(value: str) -> None:
+    assert threads_of_a_fit({"MANYFIT_NUM_THREADS": value}) == threads_of_a_fit({})
 
 
 @linux
-def test_affinity(run_python: RunPython) -> None:
-    """taskset -c 0 and the like: one CPU, one thread; what a parent allows holds for the child."""
-    done = run_python(
-        "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        + textwrap.dedent(COUNT_THREADS.format(arguments=""))
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["1", "1"]
+def test_affinity() -> None:
+    """taskset and the like: one CPU, one thread; what a parent allows holds for the child."""
+
+    def child() -> tuple[int, int]:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        return threads_of_a_fit({})
+
+    assert in_fork(child) == (1, 1)
 
 
 def test_threadpoolctl() -> None:

@@ -14,7 +14,13 @@ import manyfit
 from manyfit.base import Estimator
 from manyfit.decomposition import PCA
 from manyfit.linear_model import LinearRegression, Ridge
-from manyfit.testing import all_estimators, check_estimator, estimator_checks, parametrize_with_kit
+from manyfit.testing import (
+    all_checks,
+    all_estimators,
+    check_estimator,
+    estimator_checks,
+    parametrize_with_kit,
+)
 
 # Settings that take other ways through the kernels than the defaults do.
 SETTINGS = [
@@ -27,8 +33,17 @@ SETTINGS = [
 ]
 
 
-@parametrize_with_kit([cls() for cls in all_estimators()] + SETTINGS)
+# Starting interpreters takes long, and what it shows does not depend on the settings.
+QUICK = [each.name for each in all_checks() if each.name != "check_another_interpreter"]
+
+
+@parametrize_with_kit(cls() for cls in all_estimators())
 def test_promises(check: Callable[[], None]) -> None:
+    check()
+
+
+@parametrize_with_kit(SETTINGS, checks=QUICK)
+def test_promises_with_other_settings(check: Callable[[], None]) -> None:
     check()
 
 
@@ -110,7 +125,7 @@ OWN_ESTIMATOR = """
             return np.full((len(X), *self.mean_.shape), self.mean_, dtype=X.dtype)
 
     check_estimator(WeightedMean())
-    check_estimator(WeightedMean(shrink=0.5))
+    check_estimator(WeightedMean(shrink=0.5), checks=["check_population_of_settings"])
 """
 
 

@@ -197,8 +197,9 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         return general
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        if np.ndim(X) == 2 and np.shape(X)[0] == 1:
-            raise ValueError(_ONE_SAMPLE.format(shape=np.shape(X)))
+        shape = getattr(X, "shape", ())
+        if len(shape) == 2 and shape[0] == 1:
+            raise ValueError(_ONE_SAMPLE.format(shape=shape))
         super().fit(self._writable(X))
         self._check_sklearn_fit()
 

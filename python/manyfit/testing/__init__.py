@@ -12,6 +12,13 @@ They come on top of scikit-learn's :func:`sklearn.utils.estimator_checks.check_e
 from __future__ import annotations
 
 from manyfit.testing._discovery import all_estimators
-from manyfit.testing._kit import Check, check_estimator, estimator_checks, parametrize_with_kit
+from manyfit.testing._kit import Check, all_checks, check_estimator, estimator_checks, parametrize_with_kit
 
-__all__ = ["Check", "all_estimators", "check_estimator", "estimator_checks", "parametrize_with_kit"]
+__all__ = [
+    "Check",
+    "all_checks",
+    "all_estimators",
+    "check_estimator",
+    "estimator_checks",
+    "parametrize_with_kit",
+]

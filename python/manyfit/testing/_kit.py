@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn.base import clone
 
-__all__ = ["Check", "check", "check_estimator", "estimator_checks", "parametrize_with_kit"]
+__all__ = ["Check", "all_checks", "check", "check_estimator", "estimator_checks", "parametrize_with_kit"]
 
 Condition = Callable[[Any], bool]
 
@@ -76,7 +76,12 @@ def check(*conditions: Condition) -> Callable[[Callable[[Any], None]], Callable[
 
 @cache
 def all_checks() -> tuple[Check, ...]:
-    """Every check, in the order in which they run."""
+    """Every check, in the order in which they run.
+
+    Returns
+    -------
+    tuple of Check
+    """
     for module in _MODULES:
         importlib.import_module(f"manyfit.testing._checks.{module}")
     return tuple(_REGISTERED.values())
