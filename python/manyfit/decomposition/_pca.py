@@ -197,7 +197,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         return general
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        shape = getattr(X, "shape", ())
+        shape: tuple[int, ...] = getattr(X, "shape", ())
         if len(shape) == 2 and shape[0] == 1:
             raise ValueError(_ONE_SAMPLE.format(shape=shape))
         super().fit(self._writable(X))
