@@ -118,13 +118,17 @@ def test_threadpoolctl() -> None:
         assert core.default_threads() == before
 
 
-def test_nested_workers(tmp_path: Any) -> None:
+def test_nested_workers() -> None:
     """joblib's workers fit as well, and to the same bits."""
     X, y = make()
     expected = Ridge().fit(X, y).coef_
-    for coef in Parallel(n_jobs=2, prefer="processes")(delayed(fitted_coef)(X, y) for _ in range(4)):
+
+    def coef_of_a_fit() -> Any:  # local, so that it is pickled whole: a worker need not find this file
+        return Ridge().fit(X, y).coef_
+
+    for coef in Parallel(n_jobs=2, prefer="processes")(delayed(coef_of_a_fit)() for _ in range(4)):
         np.testing.assert_array_equal(coef, expected)
-    for coef in Parallel(n_jobs=3, prefer="threads")(delayed(fitted_coef)(X, y) for _ in range(6)):
+    for coef in Parallel(n_jobs=3, prefer="threads")(delayed(coef_of_a_fit)() for _ in range(6)):
         np.testing.assert_array_equal(coef, expected)
 
 

@@ -209,6 +209,14 @@ def test_a_population_shares_one_pass() -> None:
             assert_allclose(population.test_scores[i, k], alone.score(X[test]), rtol=1e-9)
 
 
+def test_a_share_that_is_reached_exactly_is_not_enough() -> None:
+    """As in scikit-learn: more than the share asked for is to be explained."""
+    X = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    for solver in EXACT:
+        ours, theirs = (cls(0.5, svd_solver=solver).fit(X) for cls in (PCA, decomposition.PCA))
+        assert ours.n_components_ == theirs.n_components_ == 2
+
+
 def test_feature_names_out() -> None:
     model = PCA(3).fit(make(50, 5))
     assert list(model.get_feature_names_out()) == ["pca0", "pca1", "pca2"]
