@@ -6,6 +6,7 @@
 #include "core/linalg.h"
 #include "core/random.h"
 #include "core/row_gram.h"
+#include "core/row_qr.h"
 #include "core/thread_pool.h"
 
 // For threadpoolctl, which finds them by name.
@@ -112,6 +113,20 @@ void def_from_rows(py::module_& m, const char* name, Make make) {
       py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("execution"));
 }
 
+// A form made from all rows of X: make(X, context).
+template <class Make>
+void def_of_rows(py::module_& m, const char* name, Make make) {
+  m.def(
+      name,
+      [make](const py::array& X, const Execution& execution) {
+        return by_dtype(X, [&]<class T>(T) {
+          const auto view = matrix_view<T>(X, "X");
+          return run(execution, [&](const Context& context) { return make(view, context); });
+        });
+      },
+      py::arg("X"), py::arg("execution"));
+}
+
 void bind_prepared(py::module_& m) {
   py::class_<FoldGram>(m, "FoldGram")
       .def_property_readonly("finite", &FoldGram::finite)
@@ -127,10 +142,11 @@ void bind_prepared(py::module_& m) {
                 py::arg("target_squares") = to_numpy(result.target_squares));
           },
           py::arg("split"), py::arg("part"), py::arg("centred"));
-  py::class_<FoldQR>(m, "FoldQR").def_readonly("folds", &FoldQR::folds);
-  py::class_<RowGram>(m, "RowGram").def_property_readonly("finite", [](const RowGram& gram) {
-    return gram.products.diagonal().allFinite();
-  });
+  py::class_<FoldQR>(m, "FoldQR")
+      .def_property_readonly("finite", &FoldQR::finite)
+      .def_readonly("folds", &FoldQR::folds);
+  py::class_<RowGram>(m, "RowGram").def_property_readonly("finite", &RowGram::finite);
+  py::class_<RowQR>(m, "RowQR").def_property_readonly("finite", &RowQR::finite);
   def_from_rows(m, "fold_gram",
                 [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
                   return fold_gram_cpu(X, Y, w, folds, context);
@@ -139,16 +155,9 @@ void bind_prepared(py::module_& m) {
                 [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
                   return fold_qr_cpu(X, Y, w, folds, context);
                 });
-  m.def(
-      "row_gram",
-      [](const py::array& X, const Execution& execution) {
-        return by_dtype(X, [&]<class T>(T) {
-          const auto view = matrix_view<T>(X, "X");
-          return run(execution,
-                     [&](const Context& context) { return row_gram_cpu(view, context); });
-        });
-      },
-      py::arg("X"), py::arg("execution"));
+  def_of_rows(m, "row_gram",
+              [](auto X, const Context& context) { return row_gram_cpu(X, context); });
+  def_of_rows(m, "row_qr", [](auto X, const Context& context) { return row_qr_cpu(X, context); });
 }
 
 }  // namespace

@@ -4,10 +4,10 @@
 namespace manyfit::bindings {
 namespace {
 
-// (mean (d,), variance (k,), components (k, d), total variance)
+// (mean (d,), variance (k,), components (k, d), total variance, reliable)
 py::tuple arrays_of(const PrincipalComponents& fit) {
   return py::make_tuple(to_numpy(fit.mean), to_numpy(fit.variance), to_numpy(fit.components),
-                        fit.total_variance);
+                        fit.total_variance, fit.reliable);
 }
 
 py::list arrays_of(const std::vector<PrincipalComponents>& fits) {
@@ -29,36 +29,31 @@ void bind_pca(py::module_& m) {
       py::arg("prepared"), py::arg("splits"), py::arg("counts"), py::arg("execution"));
 }
 
-}  // namespace
-
-void bind_decomposition(py::module_& m) {
-  bind_pca<FoldGram>(m);
-  bind_pca<FoldQR>(m);
+template <class RowForm>
+void bind_pca_dual(py::module_& m) {
   m.def(
       "pca_dual",
-      [](const RowGram& gram, const py::array& X, const Folds& folds,
+      [](const RowForm& form, const py::array& X, const Folds& folds,
          const std::vector<int64_t>& splits, const std::vector<int64_t>& counts,
          const Execution& execution) {
         return by_dtype(X, [&]<class T>(T) {
           const auto view = matrix_view<T>(X, "X");
           return arrays_of(run(execution, [&](const Context& context) {
-            return pca_cpu(gram, view, folds, splits, counts, context);
+            return pca_cpu(form, view, folds, splits, counts, context);
           }));
         });
       },
       py::arg("prepared"), py::arg("X"), py::arg("folds"), py::arg("splits"), py::arg("counts"),
       py::arg("execution"));
-  m.def(
-      "pca_svd",
-      [](const py::array& X, int64_t count, const Execution& execution) {
-        return by_dtype(X, [&]<class T>(T) {
-          const auto view = matrix_view<T>(X, "X");
-          return arrays_of(run(execution, [&](const Context& context) {
-            return pca_svd_cpu(view, count, context);
-          }));
-        });
-      },
-      py::arg("X"), py::arg("count"), py::arg("execution"));
+}
+
+}  // namespace
+
+void bind_decomposition(py::module_& m) {
+  bind_pca<FoldGram>(m);
+  bind_pca<FoldQR>(m);
+  bind_pca_dual<RowGram>(m);
+  bind_pca_dual<RowQR>(m);
 }
 
 }  // namespace manyfit::bindings

@@ -72,17 +72,11 @@ void def_penalised(py::module_& m, const char* name, Fit fit) {
       py::arg("execution"));
 }
 
-void bind_ridge(py::module_& m) {
-  const auto ridge = [](const auto& prepared, const auto& jobs, const auto& alpha,
-                        const Context& context) {
-    return ridge_cpu(prepared, jobs, alpha, context);
-  };
-  def_penalised<FoldGram>(m, "ridge", ridge);
-  def_penalised<FoldQR>(m, "ridge", ridge);
-  def_penalised<FoldGram>(m, "nonnegative", nonnegative_cpu);
+template <class RowForm>
+void def_ridge_dual(py::module_& m) {
   m.def(
       "ridge_dual",
-      [](const RowGram& gram, const py::array& X, const py::object& Y, const py::object& w,
+      [](const RowForm& form, const py::array& X, const py::object& Y, const py::object& w,
          const Folds& folds, const std::vector<int64_t>& splits,
          const std::vector<bool>& fit_intercept, const py::array& alpha,
          const Execution& execution) {
@@ -92,7 +86,7 @@ void bind_ridge(py::module_& m) {
           const Eigen::MatrixXd penalty = penalties(alpha, jobs.size(), table.Y.cols);
           return arrays_of(run(execution,
                                [&](const Context& context) {
-                                 return ridge_cpu(gram, table.X, table.Y, table.weight, folds, jobs,
+                                 return ridge_cpu(form, table.X, table.Y, table.weight, folds, jobs,
                                                   penalty, context);
                                }),
                            table.X.cols, table.Y.cols);
@@ -100,6 +94,18 @@ void bind_ridge(py::module_& m) {
       },
       py::arg("prepared"), py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"),
       py::arg("splits"), py::arg("fit_intercept"), py::arg("alpha"), py::arg("execution"));
+}
+
+void bind_ridge(py::module_& m) {
+  const auto ridge = [](const auto& prepared, const auto& jobs, const auto& alpha,
+                        const Context& context) {
+    return ridge_cpu(prepared, jobs, alpha, context);
+  };
+  def_penalised<FoldGram>(m, "ridge", ridge);
+  def_penalised<FoldQR>(m, "ridge", ridge);
+  def_penalised<FoldGram>(m, "nonnegative", nonnegative_cpu);
+  def_ridge_dual<RowGram>(m);
+  def_ridge_dual<RowQR>(m);
 }
 
 template <class Prepared>
@@ -121,12 +127,11 @@ void def_linear_regression(py::module_& m) {
       py::arg("execution"));
 }
 
-void bind_linear_regression(py::module_& m) {
-  def_linear_regression<FoldGram>(m);
-  def_linear_regression<FoldQR>(m);
+template <class RowForm>
+void def_linear_regression_dual(py::module_& m) {
   m.def(
       "linear_regression_dual",
-      [](const RowGram& gram, const py::array& X, const py::object& Y, const py::object& w,
+      [](const RowForm& form, const py::array& X, const py::object& Y, const py::object& w,
          const Folds& folds, const std::vector<int64_t>& splits,
          const std::vector<bool>& fit_intercept, double relative_cutoff,
          const Execution& execution) {
@@ -135,7 +140,7 @@ void bind_linear_regression(py::module_& m) {
           const auto jobs = jobs_of(splits, fit_intercept, folds.n_splits());
           return arrays_of(run(execution,
                                [&](const Context& context) {
-                                 return linear_regression_cpu(gram, table.X, table.Y, table.weight,
+                                 return linear_regression_cpu(form, table.X, table.Y, table.weight,
                                                               folds, jobs, relative_cutoff,
                                                               context);
                                }),
@@ -145,6 +150,13 @@ void bind_linear_regression(py::module_& m) {
       py::arg("prepared"), py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"),
       py::arg("splits"), py::arg("fit_intercept"), py::arg("relative_cutoff"),
       py::arg("execution"));
+}
+
+void bind_linear_regression(py::module_& m) {
+  def_linear_regression<FoldGram>(m);
+  def_linear_regression<FoldQR>(m);
+  def_linear_regression_dual<RowGram>(m);
+  def_linear_regression_dual<RowQR>(m);
 }
 
 void bind_evaluate(py::module_& m) {

@@ -23,6 +23,9 @@ struct FoldQR {
   std::vector<double> shift;             // (d + t)
   std::vector<Eigen::MatrixXd> factors;  // one (1 + d + t)^2 upper triangle an atom
   Folds folds;
+
+  // False where X, Y or w held NaN or infinity.
+  bool finite() const;
 };
 
 template <class T>

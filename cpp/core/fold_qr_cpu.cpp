@@ -52,6 +52,11 @@ Eigen::MatrixXd combined(const std::vector<Eigen::MatrixXd>& factors,
 
 }  // namespace
 
+bool FoldQR::finite() const {
+  return std::all_of(factors.begin(), factors.end(),
+                     [](const Eigen::MatrixXd& factor) { return factor.allFinite(); });
+}
+
 template <class T>
 FoldQR fold_qr_cpu(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w, Folds folds,
                    const Context& context) {

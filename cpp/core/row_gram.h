@@ -18,6 +18,8 @@ struct RowGram {
   Eigen::MatrixXd products;     // (n, n), both triangles
   Eigen::VectorXd along_shift;  // (n,) (x_i - shift) . shift
   double shift_square = 0;      // shift . shift
+
+  bool finite() const { return products.diagonal().allFinite(); }
 };
 
 template <class T>

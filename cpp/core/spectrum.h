@@ -10,6 +10,12 @@
 
 namespace manyfit {
 
+// The largest condition number of a Gram whose rounding still leaves the solution accurate: to 1e-9
+// in double, and in float32 to what its own rounding of the data costs anyway.
+inline double condition_limit(double precision) {
+  return precision > 1e-12 ? 5e3 : 1e-9 / precision;
+}
+
 // X = U diag(values) vectors'; target = U' y. From a Gram, singular values below
 // sqrt(precision) * values(0) are noise; from a triangular factor all are accurate.
 struct Spectrum {
@@ -22,8 +28,7 @@ Spectrum spectrum(const Moments& moments, const Context& context);
 Spectrum spectrum(const TrainFactor& factor, const Context& context);
 
 // Columns k of the result minimise |y_k - X c|^2 + alpha[k] |c|^2. Directions whose singular value
-// is
-// <= cutoff take no part.
+// is at most the cutoff take no part.
 Eigen::MatrixXd ridge_solution(const Spectrum& spectrum, const Eigen::VectorXd& alpha,
                                double cutoff);
 

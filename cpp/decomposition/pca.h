@@ -1,8 +1,8 @@
 // Principal components: the directions v_1, v_2, ... of unit length, each orthogonal to those
 // before it, that maximise the variance of X v. Eigenvectors of the covariance, by the fold Gram (n
-// d^2 / 2 + 9 d^3), by a triangular factor and its SVD where small variances must keep all digits,
-// by the rows' inner products where n < d, or by an SVD of X itself. Source: Pearson 1901; Golub,
-// Van Loan, Matrix Computations, ch. 8. Each component's entry of largest size is positive.
+// d^2 / 2 + 9 d^3), or by a triangular factor and its SVD where small variances must keep all
+// digits; where n < d by the rows' inner products or their factor. Source: Pearson 1901; Golub, Van
+// Loan, Matrix Computations, ch. 8. Each component's entry of largest size is positive.
 #pragma once
 
 #include <Eigen/Core>
@@ -12,6 +12,7 @@
 #include "core/fold_gram.h"
 #include "core/fold_qr.h"
 #include "core/row_gram.h"
+#include "core/row_qr.h"
 #include "core/views.h"
 
 namespace manyfit {
@@ -21,6 +22,8 @@ struct PrincipalComponents {
   Eigen::VectorXd variance;    // (k,) descending, with divisor n - 1
   Eigen::MatrixXd components;  // (k, d) rows
   double total_variance = 0;   // of all components
+  // False where squares lost so much that the factor would find the smallest variance better.
+  bool reliable = true;
 };
 
 // The `counts[b]` leading components (0: all min(n, d)) of the rows splits[b] trains on.
@@ -30,13 +33,11 @@ std::vector<PrincipalComponents> pca_cpu(const FoldGram& gram, const std::vector
 std::vector<PrincipalComponents> pca_cpu(const FoldQR& qr, const std::vector<int64_t>& splits,
                                          const std::vector<int64_t>& counts,
                                          const Context& context);
-template <class T>
-std::vector<PrincipalComponents> pca_cpu(const RowGram& gram, MatrixView<const T> X,
+// RowForm: RowGram or RowQR, for fewer rows than columns; X as it was made from.
+template <class RowForm, class T>
+std::vector<PrincipalComponents> pca_cpu(const RowForm& form, MatrixView<const T> X,
                                          const Folds& folds, const std::vector<int64_t>& splits,
                                          const std::vector<int64_t>& counts,
                                          const Context& context);
-// By the SVD of a centred copy in double.
-template <class T>
-PrincipalComponents pca_svd_cpu(MatrixView<const T> X, int64_t count, const Context& context);
 
 }  // namespace manyfit

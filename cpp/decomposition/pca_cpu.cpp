@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "core/linalg.h"
+#include "core/row_split.h"
 #include "core/spectrum.h"
 #include "decomposition/pca.h"
 
@@ -39,8 +40,39 @@ void orthonormalise(Eigen::MatrixXd& columns, int64_t k) {
   column /= norm;
 }
 
+// Makes columns that are nearly orthogonal orthonormal to the last digit, whatever their lengths
+// and whatever dividing by them would have lost. A block of columns leaves those before it by one
+// matrix product.
+void orthonormalise(Eigen::MatrixXd& columns) {
+  constexpr int64_t kBlock = 32;
+  for (int64_t begin = 0; begin < columns.cols(); begin += kBlock) {
+    const int64_t size = std::min(kBlock, columns.cols() - begin);
+    auto block = columns.middleCols(begin, size);
+    for (int64_t k = 0; k < size; ++k)
+      if (const double norm = block.col(k).norm(); norm > 0) block.col(k) /= norm;
+    const auto before = columns.leftCols(begin);
+    for (int pass = 0; begin > 0 && pass < 2; ++pass)
+      block -= before * (before.transpose() * block);
+    for (int64_t k = 0; k < size; ++k) {
+      auto column = block.col(k);
+      const auto earlier = block.leftCols(k);
+      double norm = column.norm();
+      if (norm > 0.5) {
+        column -= earlier * (earlier.transpose() * column);
+        column -= earlier * (earlier.transpose() * column);
+        norm = column.norm();
+      }
+      if (norm > 0.5)
+        column /= norm;
+      else
+        orthonormalise(columns, begin + k);
+    }
+  }
+}
+
 PrincipalComponents leading(const PrincipalComponents& all, int64_t count) {
-  return {all.mean, all.variance.head(count), all.components.topRows(count), all.total_variance};
+  return {all.mean, all.variance.head(count), all.components.topRows(count), all.total_variance,
+          all.reliable};
 }
 
 // Each split decomposed once, for the largest count asked of it; smaller counts are its head.
@@ -112,76 +144,43 @@ std::vector<PrincipalComponents> pca_cpu(const FoldQR& qr, const std::vector<int
       });
 }
 
-template <class T>
-std::vector<PrincipalComponents> pca_cpu(const RowGram& gram, MatrixView<const T> X,
+template <class RowForm, class T>
+std::vector<PrincipalComponents> pca_cpu(const RowForm& form, MatrixView<const T> X,
                                          const Folds& folds, const std::vector<int64_t>& splits,
                                          const std::vector<int64_t>& counts,
                                          const Context& context) {
   return for_each_split(folds, X.cols, splits, counts, context, [&](int64_t split, int64_t count) {
-    std::vector<int64_t> rows;  // with repetitions
-    for (int64_t a = 0; a < folds.n_atoms(); ++a)
-      for (int32_t k = 0; k < folds.train[split * folds.n_atoms() + a]; ++k)
-        for (int64_t i = folds.atom_begin[a]; i < folds.atom_begin[a + 1]; ++i)
-          rows.push_back(folds.row(i));
-    const int64_t n = static_cast<int64_t>(rows.size());
-    Eigen::MatrixXd K(n, n);
-    for (int64_t j = 0; j < n; ++j)
-      for (int64_t i = 0; i < n; ++i) K(i, j) = gram.products(rows[i], rows[j]);
-    const Eigen::VectorXd means = K.rowwise().mean();
-    K.colwise() -= means;
-    K.rowwise() -= (means.array() - means.mean()).matrix().transpose();
+    const RowSplit rows(VectorView<const T>(), folds, split, true);
+    const double divisor = static_cast<double>(folds.training_rows(split) - 1);
+    // About their mean m rows span m - 1 directions at most; what follows is zero.
+    const int64_t m = rows.size(), known = std::min(count, std::max<int64_t>(m - 1, 1));
+    const RowSpectrum spectrum = rows.spectrum(form, known, context);
     PrincipalComponents result;
-    const double divisor = static_cast<double>(n - 1);
-    result.total_variance = K.trace() / divisor;
-    const SymmetricEigen eigen = eigh_largest(std::move(K), count, context);
-    const Eigen::VectorXd values = eigen.values.reverse().cwiseMax(0);
-    // Component i is X_c' u_i / s_i; with a column of 1 / n for the mean.
-    Eigen::MatrixXd weights = Eigen::MatrixXd::Zero(X.rows, count + 1);
-    for (int64_t i = 0; i < n; ++i) {
-      weights.row(rows[i]).head(count) += eigen.vectors.row(i).reverse();
-      weights(rows[i], count) += 1.0 / static_cast<double>(n);
-    }
-    const Eigen::RowVectorXd sums = weights.leftCols(count).colwise().sum();
-    const Eigen::MatrixXd product = shifted_transpose_product(X, gram.shift, weights, context);
-    Eigen::MatrixXd directions = product.leftCols(count) - product.col(count) * sums;
-    // Orthonormal to the last digit, whatever the division by a small s_i would have lost.
-    for (int64_t k = 0; k < count; ++k) orthonormalise(directions, k);
-    result.variance = values / divisor;
+    result.variance.setZero(count);
+    if (m > 1) result.variance.head(known) = spectrum.values.array().square() / divisor;
+    result.total_variance = spectrum.squares / divisor;
+    const double least = spectrum.values(known - 1), most = spectrum.values(0);
+    result.reliable = most * most <= spectrum.limit * least * least;
+    // Component i is A' u_i / values(i).
+    auto combined = rows.combine(X, form.shift, spectrum.u, context);
+    Eigen::MatrixXd directions = Eigen::MatrixXd::Zero(X.cols, count);
+    directions.leftCols(known) = combined.columns;
+    orthonormalise(directions);
     result.components = directions.transpose();
-    result.mean = Eigen::Map<const Eigen::VectorXd>(gram.shift.data(), X.cols) + product.col(count);
+    result.mean = std::move(combined.mean);
     fix_signs(result.components);
     return result;
   });
 }
 
-template <class T>
-PrincipalComponents pca_svd_cpu(MatrixView<const T> X, int64_t count, const Context& context) {
-  PrincipalComponents result;
-  const std::vector<double> shift = provisional_means(X);
-  Eigen::MatrixXd copy(X.rows, X.cols);
-  for (int64_t i = 0; i < X.rows; ++i)
-    for (int64_t j = 0; j < X.cols; ++j) copy(i, j) = static_cast<double>(X(i, j)) - shift[j];
-  const Eigen::RowVectorXd rest = copy.colwise().mean();
-  copy.rowwise() -= rest;
-  result.mean = Eigen::Map<const Eigen::VectorXd>(shift.data(), X.cols) + rest.transpose();
-  const Svd decomposition = svd(std::move(copy), context);
-  const double divisor = static_cast<double>(X.rows - 1);
-  const int64_t all = decomposition.values.size();
-  count = count == 0 ? all : std::min(count, all);
-  result.total_variance = decomposition.values.squaredNorm() / divisor;
-  result.variance = decomposition.values.head(count).array().square() / divisor;
-  result.components = decomposition.vt.topRows(count);
-  fix_signs(result.components);
-  return result;
-}
-
-template std::vector<PrincipalComponents> pca_cpu(const RowGram&, MatrixView<const float>,
-                                                  const Folds&, const std::vector<int64_t>&,
-                                                  const std::vector<int64_t>&, const Context&);
-template std::vector<PrincipalComponents> pca_cpu(const RowGram&, MatrixView<const double>,
-                                                  const Folds&, const std::vector<int64_t>&,
-                                                  const std::vector<int64_t>&, const Context&);
-template PrincipalComponents pca_svd_cpu(MatrixView<const float>, int64_t, const Context&);
-template PrincipalComponents pca_svd_cpu(MatrixView<const double>, int64_t, const Context&);
+#define MANYFIT_INSTANTIATE(RowForm, T)                                                        \
+  template std::vector<PrincipalComponents> pca_cpu(const RowForm&, MatrixView<const T>,       \
+                                                    const Folds&, const std::vector<int64_t>&, \
+                                                    const std::vector<int64_t>&, const Context&);
+MANYFIT_INSTANTIATE(RowGram, float)
+MANYFIT_INSTANTIATE(RowGram, double)
+MANYFIT_INSTANTIATE(RowQR, float)
+MANYFIT_INSTANTIATE(RowQR, double)
+#undef MANYFIT_INSTANTIATE
 
 }  // namespace manyfit

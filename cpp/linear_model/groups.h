@@ -10,6 +10,7 @@
 
 #include "core/context.h"
 #include "core/linalg.h"
+#include "core/spectrum.h"
 #include "linear_model/ridge.h"
 
 namespace manyfit {
@@ -45,12 +46,6 @@ inline void for_each_group(const std::vector<LinearGroup>& groups, int64_t matri
   }
   context.parallel_for("linear models", static_cast<int64_t>(groups.size()),
                        [&](int64_t g) { task(groups[static_cast<size_t>(g)]); });
-}
-
-// The largest condition number of a Gram whose rounding still leaves the solution accurate: to 1e-9
-// in double, and in float32 to what its own rounding of the data costs anyway.
-inline double condition_limit(double precision) {
-  return precision > 1e-12 ? 5e3 : 1e-9 / precision;
 }
 
 // False where centring cancelled so much of a column's squares that their rounding counts in what

@@ -24,8 +24,9 @@ LeastSquaresPopulation linear_regression_cpu(const FoldGram& gram,
                                              double relative_cutoff, const Context& context);
 LeastSquaresPopulation linear_regression_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
                                              double relative_cutoff, const Context& context);
-template <class T>
-LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<const T> X,
+// RowForm: RowGram or RowQR, for fewer rows than columns.
+template <class RowForm, class T>
+LeastSquaresPopulation linear_regression_cpu(const RowForm& form, MatrixView<const T> X,
                                              MatrixView<const T> Y, VectorView<const T> w,
                                              const Folds& folds, const std::vector<LinearJob>& jobs,
                                              double relative_cutoff, const Context& context);

@@ -74,46 +74,45 @@ LeastSquaresPopulation linear_regression_cpu(const FoldQR& qr, const std::vector
   return population;
 }
 
-template <class T>
-LeastSquaresPopulation linear_regression_cpu(const RowGram& gram, MatrixView<const T> X,
+template <class RowForm, class T>
+LeastSquaresPopulation linear_regression_cpu(const RowForm& form, MatrixView<const T> X,
                                              MatrixView<const T> Y, VectorView<const T> w,
                                              const Folds& folds, const std::vector<LinearJob>& jobs,
                                              double relative_cutoff, const Context& context) {
   LeastSquaresPopulation population(jobs.size());
+  if (!form.finite()) {  // squares overflowed
+    for (size_t b = 0; b < jobs.size(); ++b) population.abandon(b, X.cols, Y.cols);
+    return population;
+  }
   for_each_group(grouped(jobs), X.rows, context, [&](const LinearGroup& group) {
-    DualData train(gram, Y, w, folds, group.split, group.fit_intercept);
-    if (!train.products.allFinite()) {
-      for (const size_t b : group.jobs) population.abandon(b, X.cols, Y.cols);
-      return;
-    }
-    DualSpectrum shared(train, gram.precision, context);
+    const DualData train(Y, w, folds, group.split, group.fit_intercept);
+    const RowSpectrum shared = train.rows.spectrum(form, train.rows.size(), context);
     // Roots of what is only rounding would look like small singular values; rows that a split takes
     // several times add zeros.
-    const Eigen::VectorXd roots =
-        (shared.values.array() > shared.noise).select(shared.values, 0.0).cwiseSqrt();
+    const Eigen::VectorXd values =
+        (shared.values.array() > shared.noise).select(shared.values, 0.0);
     Eigen::VectorXd singular =
         Eigen::VectorXd::Zero(std::min(folds.training_rows(group.split), X.cols));
-    const int64_t known = std::min(roots.size(), singular.size());
-    singular.head(known) = roots.head(known);
-    shared.noise = std::max(shared.noise, relative_cutoff * relative_cutoff * shared.values(0));
+    const int64_t known = std::min(values.size(), singular.size());
+    singular.head(known) = values.head(known);
+    const double cutoff = relative_cutoff * shared.values(0);
     Eigen::MatrixXd a;
-    const bool reliable = shared.solve(Eigen::VectorXd::Zero(Y.cols), train, a);
-    const Eigen::MatrixXd coef =
-        train.coefficients(X, gram.shift, train.spread(a, X.rows), context);
-    store(population, group, coef, train.intercept(coef), shared.rank(), singular, reliable);
+    const bool reliable = train.solve(shared, Eigen::VectorXd::Zero(Y.cols), cutoff, a);
+    const auto combined = train.rows.combine(X, form.shift, a, context);
+    store(population, group, combined.columns, train.intercept(combined.columns, combined.mean),
+          (shared.values.array() > std::max(shared.noise, cutoff)).count(), singular, reliable);
   });
   return population;
 }
 
-template LeastSquaresPopulation linear_regression_cpu(const RowGram&, MatrixView<const float>,
-                                                      MatrixView<const float>,
-                                                      VectorView<const float>, const Folds&,
-                                                      const std::vector<LinearJob>&, double,
-                                                      const Context&);
-template LeastSquaresPopulation linear_regression_cpu(const RowGram&, MatrixView<const double>,
-                                                      MatrixView<const double>,
-                                                      VectorView<const double>, const Folds&,
-                                                      const std::vector<LinearJob>&, double,
-                                                      const Context&);
+#define MANYFIT_INSTANTIATE(RowForm, T)                                                            \
+  template LeastSquaresPopulation linear_regression_cpu(                                           \
+      const RowForm&, MatrixView<const T>, MatrixView<const T>, VectorView<const T>, const Folds&, \
+      const std::vector<LinearJob>&, double, const Context&);
+MANYFIT_INSTANTIATE(RowGram, float)
+MANYFIT_INSTANTIATE(RowGram, double)
+MANYFIT_INSTANTIATE(RowQR, float)
+MANYFIT_INSTANTIATE(RowQR, double)
+#undef MANYFIT_INSTANTIATE
 
 }  // namespace manyfit

@@ -15,6 +15,7 @@
 #include "core/fold_gram.h"
 #include "core/fold_qr.h"
 #include "core/row_gram.h"
+#include "core/row_qr.h"
 #include "core/views.h"
 
 namespace manyfit {
@@ -48,10 +49,10 @@ LinearPopulation ridge_cpu(const FoldGram& gram, const std::vector<LinearJob>& j
 LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
                            const Eigen::MatrixXd& alpha, const Context& context);
 
-// The dual, for fewer rows than columns: c = X' a, a = (K + alpha)^-1 y. X and Y as the Gram was
-// made from.
-template <class T>
-LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixView<const T> Y,
+// The dual, for fewer rows than columns: c = A' a, a = (A A' + alpha)^-1 y. RowForm: RowGram or
+// RowQR; X and Y as it was made from.
+template <class RowForm, class T>
+LinearPopulation ridge_cpu(const RowForm& form, MatrixView<const T> X, MatrixView<const T> Y,
                            VectorView<const T> w, const Folds& folds,
                            const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
                            const Context& context);

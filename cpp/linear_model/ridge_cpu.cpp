@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "core/linalg.h"
 #include "core/spectrum.h"
@@ -115,52 +116,63 @@ LinearPopulation ridge_cpu(const FoldQR& qr, const std::vector<LinearJob>& jobs,
   return population;
 }
 
-template <class T>
-LinearPopulation ridge_cpu(const RowGram& gram, MatrixView<const T> X, MatrixView<const T> Y,
+namespace {
+
+// One job in the dual. The spectrum is made when the first job asks for it; a Gram can do without.
+template <class RowForm>
+bool solve_dual(const DualData& train, const RowForm& form, const Eigen::VectorXd& alpha,
+                bool share, const Context& context, RowSpectrum& shared, Eigen::MatrixXd& a) {
+  if constexpr (std::is_same_v<RowForm, RowGram>)
+    if (!share && alpha.minCoeff() > 0)
+      return train.solve(train.rows.products(form), alpha, condition_limit(form.precision), context,
+                         a);
+  if (shared.values.size() == 0) shared = train.rows.spectrum(form, train.rows.size(), context);
+  return train.solve(shared, alpha, 0.0, a);
+}
+
+}  // namespace
+
+template <class RowForm, class T>
+LinearPopulation ridge_cpu(const RowForm& form, MatrixView<const T> X, MatrixView<const T> Y,
                            VectorView<const T> w, const Folds& folds,
                            const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
                            const Context& context) {
   LinearPopulation population(jobs.size());
+  if (!form.finite()) {  // squares overflowed
+    for (size_t b = 0; b < jobs.size(); ++b) population.abandon(b, X.cols, Y.cols);
+    return population;
+  }
   for_each_group(grouped(jobs), X.rows, context, [&](const LinearGroup& group) {
-    DualData train(gram, Y, w, folds, group.split, group.fit_intercept);
-    if (!train.products.allFinite()) {
-      for (const size_t b : group.jobs) population.abandon(b, X.cols, Y.cols);
-      return;
-    }
+    const DualData train(Y, w, folds, group.split, group.fit_intercept);
     const bool share = group.jobs.size() >= kShareFrom;
-    const DualSpectrum shared =
-        share ? DualSpectrum(train, gram.precision, context) : DualSpectrum();
-    Eigen::MatrixXd weights(
-        X.rows, static_cast<int64_t>(group.jobs.size()) * Y.cols);  // a of every job and target
+    RowSpectrum shared;
+    Eigen::MatrixXd a = Eigen::MatrixXd::Zero(
+        train.rows.size(), static_cast<int64_t>(group.jobs.size()) * Y.cols);  // jobs side by side
     for (size_t g = 0; g < group.jobs.size(); ++g) {
       const size_t b = group.jobs[g];
-      const Eigen::VectorXd penalties = alpha.row(b).transpose();
-      Eigen::MatrixXd a = Eigen::MatrixXd::Zero(train.target.rows(), Y.cols);
-      if (penalties.minCoeff() > 0 && !share)
-        population.reliable[b] =
-            train.solve(penalties, condition_limit(gram.precision), context, a);
-      else
-        population.reliable[b] = (share ? shared : DualSpectrum(train, gram.precision, context))
-                                     .solve(penalties, train, a);
-      weights.middleCols(static_cast<int64_t>(g) * Y.cols, Y.cols) = train.spread(a, X.rows);
+      Eigen::MatrixXd solution;
+      population.reliable[b] =
+          solve_dual(train, form, alpha.row(b).transpose(), share, context, shared, solution);
+      if (population.reliable[b]) a.middleCols(static_cast<int64_t>(g) * Y.cols, Y.cols) = solution;
     }
-    const Eigen::MatrixXd coef = train.coefficients(X, gram.shift, weights, context);
+    const auto combined = train.rows.combine(X, form.shift, a, context);
     for (size_t g = 0; g < group.jobs.size(); ++g) {
       const size_t b = group.jobs[g];
-      population.coef[b] = coef.middleCols(static_cast<int64_t>(g) * Y.cols, Y.cols);
-      population.intercept[b] = train.intercept(population.coef[b]);
+      population.coef[b] = combined.columns.middleCols(static_cast<int64_t>(g) * Y.cols, Y.cols);
+      population.intercept[b] = train.intercept(population.coef[b], combined.mean);
     }
   });
   return population;
 }
 
-template LinearPopulation ridge_cpu(const RowGram&, MatrixView<const float>,
-                                    MatrixView<const float>, VectorView<const float>, const Folds&,
-                                    const std::vector<LinearJob>&, const Eigen::MatrixXd&,
-                                    const Context&);
-template LinearPopulation ridge_cpu(const RowGram&, MatrixView<const double>,
-                                    MatrixView<const double>, VectorView<const double>,
-                                    const Folds&, const std::vector<LinearJob>&,
-                                    const Eigen::MatrixXd&, const Context&);
+#define MANYFIT_INSTANTIATE(RowForm, T)                                                            \
+  template LinearPopulation ridge_cpu(                                                             \
+      const RowForm&, MatrixView<const T>, MatrixView<const T>, VectorView<const T>, const Folds&, \
+      const std::vector<LinearJob>&, const Eigen::MatrixXd&, const Context&);
+MANYFIT_INSTANTIATE(RowGram, float)
+MANYFIT_INSTANTIATE(RowGram, double)
+MANYFIT_INSTANTIATE(RowQR, float)
+MANYFIT_INSTANTIATE(RowQR, double)
+#undef MANYFIT_INSTANTIATE
 
 }  // namespace manyfit

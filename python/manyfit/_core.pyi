@@ -13,8 +13,8 @@ _Floats = NDArray[Any]  # float32 or float64
 _Linear = tuple[NDArray[float64], NDArray[float64], NDArray[bool_]]  # coef (jobs, t, d), intercept, reliable
 _LeastSquares = tuple[NDArray[float64], NDArray[float64], NDArray[bool_], list[int], list[NDArray[float64]]]
 _Components = tuple[
-    NDArray[float64], NDArray[float64], NDArray[float64], float
-]  # mean, variance, components, total
+    NDArray[float64], NDArray[float64], NDArray[float64], float, bool
+]  # mean, variance, components, total variance, reliable
 
 def lapack_routines() -> list[str]: ...
 def blas_routines() -> list[str]: ...
@@ -52,9 +52,15 @@ class FoldGram:
 
 class FoldQR:
     @property
+    def finite(self) -> bool: ...
+    @property
     def folds(self) -> Folds: ...
 
 class RowGram:
+    @property
+    def finite(self) -> bool: ...
+
+class RowQR:
     @property
     def finite(self) -> bool: ...
 
@@ -65,6 +71,7 @@ def fold_qr(
     X: _Floats, Y: _Floats | None, sample_weight: _Floats | None, folds: Folds, execution: Execution
 ) -> FoldQR: ...
 def row_gram(X: _Floats, execution: Execution) -> RowGram: ...
+def row_qr(X: _Floats, execution: Execution) -> RowQR: ...
 def ridge(
     prepared: FoldGram | FoldQR,
     splits: Sequence[int],
@@ -73,7 +80,7 @@ def ridge(
     execution: Execution,
 ) -> _Linear: ...
 def ridge_dual(
-    prepared: RowGram,
+    prepared: RowGram | RowQR,
     X: _Floats,
     Y: _Floats,
     sample_weight: _Floats | None,
@@ -98,7 +105,7 @@ def linear_regression(
     execution: Execution,
 ) -> _LeastSquares: ...
 def linear_regression_dual(
-    prepared: RowGram,
+    prepared: RowGram | RowQR,
     X: _Floats,
     Y: _Floats,
     sample_weight: _Floats | None,
@@ -119,11 +126,10 @@ def pca(
     prepared: FoldGram | FoldQR, splits: Sequence[int], counts: Sequence[int], execution: Execution
 ) -> list[_Components]: ...
 def pca_dual(
-    prepared: RowGram,
+    prepared: RowGram | RowQR,
     X: _Floats,
     folds: Folds,
     splits: Sequence[int],
     counts: Sequence[int],
     execution: Execution,
 ) -> list[_Components]: ...
-def pca_svd(X: _Floats, count: int, execution: Execution) -> _Components: ...

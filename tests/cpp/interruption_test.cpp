@@ -81,7 +81,8 @@ class InterruptionTest : public ::testing::Test {
   const Folds folds = folds_of(n, splits), few_folds = folds_of(m, few);
   const FoldGram gram = tall.gram(folds);
   const FoldQR qr = tall.qr(folds);
-  const RowGram rows = row_gram_cpu(wide.X.view(), Context(1));
+  const RowGram rows = wide.row_gram();
+  const RowQR row_qr = wide.row_qr();
   const std::vector<int64_t> every = {0, 1, 2}, all = {0, 0, 0};
   std::vector<LinearJob> jobs;
   Eigen::MatrixXd alpha;
@@ -111,6 +112,8 @@ class InterruptionTest : public ::testing::Test {
            const RowGram made = row_gram_cpu(wide.X.view(), c);
            return numbers(made.products, Eigen::MatrixXd(made.along_shift));
          }},
+        {"row_qr",
+         [this](const Context& c) { return numbers(row_qr_cpu(wide.X.view(), c).factor); }},
         {"shifted_transpose_product",
          [this](const Context& c) {
            return numbers(shifted_transpose_product(wide.X.view(), rows.shift,
@@ -123,6 +126,11 @@ class InterruptionTest : public ::testing::Test {
         {"ridge, dual",
          [this](const Context& c) {
            return numbers(ridge_cpu(rows, wide.X.view(), wide.Y.view(), view(wide.w), few_folds,
+                                    jobs, alpha, c));
+         }},
+        {"ridge, dual by factor",
+         [this](const Context& c) {
+           return numbers(ridge_cpu(row_qr, wide.X.view(), wide.Y.view(), view(wide.w), few_folds,
                                     jobs, alpha, c));
          }},
         {"linear_regression, Gram",
@@ -148,6 +156,10 @@ class InterruptionTest : public ::testing::Test {
         {"pca, row Gram",
          [this](const Context& c) {
            return numbers(pca_cpu(rows, wide.X.view(), few_folds, every, all, c));
+         }},
+        {"pca, row factor",
+         [this](const Context& c) {
+           return numbers(pca_cpu(row_qr, wide.X.view(), few_folds, every, all, c));
          }},
     };
   }

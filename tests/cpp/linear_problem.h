@@ -13,6 +13,7 @@
 #include "core/fold_gram.h"
 #include "core/fold_qr.h"
 #include "core/row_gram.h"
+#include "core/row_qr.h"
 #include "linear_model/ridge.h"
 #include "reference.h"
 #include "tables.h"
@@ -72,11 +73,13 @@ struct LinearProblem {
   FoldQR qr(Folds folds, int threads = 2) const {
     return fold_qr_cpu(X.view(), Y.view(), view(w), std::move(folds), Context(threads));
   }
-  LinearPopulation dual_ridge(const Folds& folds, const std::vector<LinearJob>& jobs,
-                              const Eigen::MatrixXd& alpha, int threads = 2) const {
-    const Context context(threads);
-    return ridge_cpu(row_gram_cpu(X.view(), context), X.view(), Y.view(), view(w), folds, jobs,
-                     alpha, context);
+  RowGram row_gram(int threads = 2) const { return row_gram_cpu(X.view(), Context(threads)); }
+  RowQR row_qr(int threads = 2) const { return row_qr_cpu(X.view(), Context(threads)); }
+  template <class RowForm>
+  LinearPopulation dual_ridge(const RowForm& form, const Folds& folds,
+                              const std::vector<LinearJob>& jobs, const Eigen::MatrixXd& alpha,
+                              int threads = 2) const {
+    return ridge_cpu(form, X.view(), Y.view(), view(w), folds, jobs, alpha, Context(threads));
   }
 };
 

@@ -21,12 +21,12 @@ template <class T>
 class LinearRegressionTest : public ::testing::Test {};
 TYPED_TEST_SUITE(LinearRegressionTest, FloatTypes, TypeName);
 
-template <class T>
-LeastSquaresPopulation dual(const LinearProblem<T>& problem, const Folds& folds,
-                            const std::vector<LinearJob>& jobs, int threads = 2) {
-  const Context context(threads);
-  return linear_regression_cpu(row_gram_cpu(problem.X.view(), context), problem.X.view(),
-                               problem.Y.view(), view(problem.w), folds, jobs, kCutoff, context);
+template <class T, class RowForm>
+LeastSquaresPopulation dual(const LinearProblem<T>& problem, const RowForm& form,
+                            const Folds& folds, const std::vector<LinearJob>& jobs,
+                            double cutoff = kCutoff, int threads = 2) {
+  return linear_regression_cpu(form, problem.X.view(), problem.Y.view(), view(problem.w), folds,
+                               jobs, cutoff, Context(threads));
 }
 
 // Coefficients, intercept, rank and singular values of every job.
@@ -127,18 +127,41 @@ TYPED_TEST(LinearRegressionTest, DualIsOfLeastNorm) {
     const std::vector<OwnedSplit> splits = k_fold(20, 2);
     const Folds folds = folds_of(20, splits);
     const std::vector<LinearJob> jobs = {{0, true}, {0, false}, {1, true}, {1, false}};
-    const auto population = dual(problem, folds, jobs);
-    for (size_t b = 0; b < jobs.size(); ++b) {
-      SCOPED_TRACE(b);
-      const Rows rows = problem.rows(splits[jobs[b].split].train);
-      EXPECT_TRUE(population.reliable[b]);
-      expect_model(population.coef[b], population.intercept[b],
-                   reference_ridge(rows, RealVector::Zero(2), jobs[b].fit_intercept, kCutoff),
-                   gram_tolerance<TypeParam>);
-      int64_t positive = 0;
-      for (const Real w : rows.w) positive += w > 0;
-      EXPECT_EQ(population.rank[b], positive - (jobs[b].fit_intercept ? 1 : 0));
-    }
+    const auto check = [&](const LeastSquaresPopulation& population, double tolerance) {
+      for (size_t b = 0; b < jobs.size(); ++b) {
+        SCOPED_TRACE(b);
+        const Rows rows = problem.rows(splits[jobs[b].split].train);
+        EXPECT_TRUE(population.reliable[b]);
+        expect_model(population.coef[b], population.intercept[b],
+                     reference_ridge(rows, RealVector::Zero(2), jobs[b].fit_intercept, kCutoff),
+                     tolerance);
+        int64_t positive = 0;
+        for (const Real w : rows.w) positive += w > 0;
+        EXPECT_EQ(population.rank[b], positive - (jobs[b].fit_intercept ? 1 : 0));
+      }
+    };
+    check(dual(problem, problem.row_gram(), folds, jobs), gram_tolerance<TypeParam>);
+    check(dual(problem, problem.row_qr(), folds, jobs), 1e-12);
+  }
+}
+
+// A singular value between the cutoff and the Gram's rounding: only the factor knows that it is
+// one.
+TYPED_TEST(LinearRegressionTest, DualSaysWhereTheRankIsUnknown) {
+  using T = TypeParam;
+  const double condition = std::is_same_v<T, float> ? 1e5 : 1e9;
+  const LinearProblem<T> problem = LinearProblem<T>::with_condition(40, 6, 1, condition, true);
+  const std::vector<LinearJob> jobs = {{0, false}};
+  const auto by_gram = dual(problem, problem.row_gram(), all_rows(6), jobs, 1e-12);
+  EXPECT_FALSE(by_gram.reliable[0]);
+  for (const double cutoff : {1e-12, 3 / condition}) {
+    SCOPED_TRACE(cutoff);
+    const auto by_qr = dual(problem, problem.row_qr(), all_rows(6), jobs, cutoff);
+    EXPECT_TRUE(by_qr.reliable[0]);
+    EXPECT_EQ(by_qr.rank[0], cutoff < 1e-11 ? 6 : 5);
+    expect_model(by_qr.coef[0], by_qr.intercept[0],
+                 reference_ridge(problem.all_rows(), RealVector::Zero(1), false, cutoff),
+                 1e-14 * condition);
   }
 }
 
@@ -201,7 +224,7 @@ TYPED_TEST(LinearRegressionTest, OverflowedSquaresAreNoAnswer) {
   problem.X(4, 1) = std::numeric_limits<T>::max();
   const std::vector<LinearJob> jobs = {{0, true}};
   const auto primal = linear_regression_cpu(problem.gram(all_rows(20)), jobs, kCutoff, Context(1));
-  const auto by_rows = dual(problem, all_rows(20), jobs);
+  const auto by_rows = dual(problem, problem.row_gram(), all_rows(20), jobs);
   for (const auto& population : {primal, by_rows}) {
     EXPECT_FALSE(population.reliable[0]);
     EXPECT_TRUE(population.coef[0].allFinite());
@@ -219,7 +242,8 @@ TYPED_TEST(LinearRegressionTest, SameBitsForAnyNumberOfThreads) {
       return std::vector<LeastSquaresPopulation>{
           linear_regression_cpu(tall.gram(folds, threads), jobs, kCutoff, context),
           linear_regression_cpu(tall.qr(folds, threads), jobs, kCutoff, context),
-          dual(wide, few, jobs, threads)};
+          dual(wide, wide.row_gram(threads), few, jobs, kCutoff, threads),
+          dual(wide, wide.row_qr(threads), few, jobs, kCutoff, threads)};
     };
     const auto one = fit(1);
     for (const int threads : {2, 3, 4}) {

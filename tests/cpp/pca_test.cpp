@@ -136,40 +136,75 @@ TYPED_TEST(PcaTest, GramAndFactorGiveTheReference) {
     }
 }
 
-TYPED_TEST(PcaTest, RowGramGivesTheReference) {
+TYPED_TEST(PcaTest, RowFormsGiveTheReference) {
   using T = TypeParam;
   const Table<T> X = spread_table<T>(15, 40);
   // Without repetitions: with them the last variances are zero, and their directions any.
   const auto splits = k_fold(15, 3);
   const Wanted wanted(3);
   const Context context(2);
-  const auto actual = pca_cpu(row_gram_cpu(X.view(), context), X.view(), folds_of(15, splits),
-                              wanted.splits, wanted.counts, context);
-  expect_all(actual, X, splits, wanted, 10 * kGram<T>);
+  const Folds folds = folds_of(15, splits);
+  expect_all(pca_cpu(row_gram_cpu(X.view(), context), X.view(), folds, wanted.splits, wanted.counts,
+                     context),
+             X, splits, wanted, 10 * kGram<T>);
+  expect_all(pca_cpu(row_qr_cpu(X.view(), context), X.view(), folds, wanted.splits, wanted.counts,
+                     context),
+             X, splits, wanted, 4e-15);
 }
 
-TYPED_TEST(PcaTest, RowGramOfRepeatedRowsKeepsComponentsOrthonormal) {
+TYPED_TEST(PcaTest, RowFormsOfRepeatedRowsKeepComponentsOrthonormal) {
   using T = TypeParam;
   const Table<T> X = spread_table<T>(15, 40);
   const auto splits = bootstrap(15, 3, 5);
   const Wanted wanted(3);
   const Context context(2);
-  const auto actual = pca_cpu(row_gram_cpu(X.view(), context), X.view(), folds_of(15, splits),
-                              wanted.splits, wanted.counts, context);
-  expect_all(actual, X, splits, wanted, 10 * kGram<T>);
+  const Folds folds = folds_of(15, splits);
+  expect_all(pca_cpu(row_gram_cpu(X.view(), context), X.view(), folds, wanted.splits, wanted.counts,
+                     context),
+             X, splits, wanted, 10 * kGram<T>);
+  expect_all(pca_cpu(row_qr_cpu(X.view(), context), X.view(), folds, wanted.splits, wanted.counts,
+                     context),
+             X, splits, wanted, 4e-15);
 }
 
-TYPED_TEST(PcaTest, SvdGivesTheReference) {
+// More components than blocks of them that leave each other at once, the last of no variance.
+TYPED_TEST(PcaTest, ManyComponentsOfFewRows) {
   using T = TypeParam;
-  for (const auto& [n, d] : {std::pair<int64_t, int64_t>{60, 7}, {12, 30}, {10, 10}})
-    for (const int64_t count : {0, 1, 3, 1000}) {
-      SCOPED_TRACE(::testing::Message() << n << " x " << d << ", count " << count);
-      const Table<T> X = spread_table<T>(n, d);
-      const RealMatrix rows = all_rows_of(X.view(), no_targets<T>(n), {}).X;
-      const int64_t all = std::min(n, d);
-      expect_components(pca_svd_cpu(X.view(), count, Context(2)), reference_pca(rows),
-                        count == 0 ? all : std::min(count, all), 4e-15);
+  const int64_t n = 75, d = 200;
+  const Table<T> X = normal_table<T>(n, d, 1);
+  const ReferencePca expected = reference_pca(all_rows_of(X.view(), no_targets<T>(n), {}).X);
+  const Context context(2);
+  for (const int64_t count : {1, 33, 75}) {
+    SCOPED_TRACE(count);
+    const auto by_gram =
+        pca_cpu(row_gram_cpu(X.view(), context), X.view(), all_rows(n), {0}, {count}, context)[0];
+    const auto by_qr =
+        pca_cpu(row_qr_cpu(X.view(), context), X.view(), all_rows(n), {0}, {count}, context)[0];
+    expect_components(by_gram, expected, count, 10 * kGram<T>);
+    expect_components(by_qr, expected, count, 4e-15);
+    EXPECT_TRUE(by_gram.reliable);
+    EXPECT_TRUE(by_qr.reliable);
+    if (count == n) {
+      EXPECT_EQ(by_gram.variance(n - 1), 0);
     }
+  }
+}
+
+// A variance that the rows' inner products lose: they say so, and their factor has it.
+TEST(PcaAccuracy, RowFactorKeepsSmallVariances) {
+  const RealMatrix exact = conditioned(60, 6, 1e6L, 3);
+  const Table<double> X(6, 60, Layout::c,
+                        [&](int64_t i, int64_t j) { return static_cast<double>(exact(j, i)); });
+  const RealVector expected =
+      reference_pca(all_rows_of(X.view(), no_targets<double>(6), {}).X).variance;
+  const Context context(2);
+  EXPECT_FALSE(pca_cpu(row_gram_cpu(X.view(), context), X.view(), all_rows(6), {0}, {0}, context)[0]
+                   .reliable);
+  const auto by_qr =
+      pca_cpu(row_qr_cpu(X.view(), context), X.view(), all_rows(6), {0}, {0}, context)[0];
+  EXPECT_TRUE(by_qr.reliable);
+  for (int64_t i = 0; i < 5; ++i)
+    EXPECT_NEAR(by_qr.variance(i) / static_cast<double>(expected(i)), 1, 1e-8);
 }
 
 // The same data by every way there is.
@@ -179,7 +214,8 @@ TYPED_TEST(PcaTest, AllWaysAgree) {
   const Table<T> X = spread_table<T>(n, d);
   const Context context(2);
   const std::vector<int64_t> split = {0}, counts = {count};
-  const auto by_svd = pca_svd_cpu(X.view(), count, context);
+  const auto by_svd =
+      pca_cpu(row_qr_cpu(X.view(), context), X.view(), all_rows(n), split, counts, context)[0];
   const std::vector<PrincipalComponents> others = {
       pca_cpu(fold_gram_cpu(X.view(), no_targets<T>(n), {}, all_rows(n), context), split, counts,
               context)[0],
@@ -207,11 +243,8 @@ TEST(PcaAccuracy, FactorKeepsSmallVariances) {
   const auto by_qr =
       pca_cpu(fold_qr_cpu(X.view(), no_targets<double>(300), {}, all_rows(300), context), {0}, {0},
               context)[0];
-  const auto by_svd = pca_svd_cpu(X.view(), 0, context);
-  for (int64_t i = 0; i < 6; ++i) {
+  for (int64_t i = 0; i < 6; ++i)
     EXPECT_NEAR(by_qr.variance(i) / static_cast<double>(expected(i)), 1, 1e-10);
-    EXPECT_NEAR(by_svd.variance(i) / static_cast<double>(expected(i)), 1, 1e-10);
-  }
 }
 
 TYPED_TEST(PcaTest, LargeMeansCostNoDigits) {
@@ -224,7 +257,9 @@ TYPED_TEST(PcaTest, LargeMeansCostNoDigits) {
       pca_cpu(fold_gram_cpu(X.view(), no_targets<T>(200), {}, all_rows(200), context), {0}, {0},
               context)[0];
   EXPECT_LT(distance(by_gram.variance, expected.variance), 10 * kGram<T>);
-  EXPECT_LT(distance(pca_svd_cpu(X.view(), 0, context).variance, expected.variance), 1e-13);
+  const auto by_qr = pca_cpu(fold_qr_cpu(X.view(), no_targets<T>(200), {}, all_rows(200), context),
+                             {0}, {0}, context)[0];
+  EXPECT_LT(distance(by_qr.variance, expected.variance), 1e-13);
 }
 
 // No variance anywhere, or in all but a few directions: components are orthonormal all the same.
@@ -253,10 +288,11 @@ TYPED_TEST(PcaTest, DegenerateDataHaveFiniteAnswers) {
       check(pca_cpu(fold_qr_cpu(X.view(), no_targets<T>(n), {}, all_rows(n), context), {0}, {0},
                     context)[0],
             "factor");
-      check(pca_svd_cpu(X.view(), 0, context), "SVD");
-      if (n < d)
-        check(pca_cpu(row_gram_cpu(X.view(), context), X.view(), all_rows(n), {0}, {0}, context)[0],
-              "row Gram");
+      if (n >= d) continue;
+      check(pca_cpu(row_gram_cpu(X.view(), context), X.view(), all_rows(n), {0}, {0}, context)[0],
+            "row Gram");
+      check(pca_cpu(row_qr_cpu(X.view(), context), X.view(), all_rows(n), {0}, {0}, context)[0],
+            "row factor");
     }
 }
 
@@ -276,7 +312,8 @@ TYPED_TEST(PcaTest, SameBitsForAnyNumberOfThreads) {
                   wanted.counts, context),
           pca_cpu(row_gram_cpu(wide.view(), context), wide.view(), folds_of(15, few),
                   wanted_few.splits, wanted_few.counts, context),
-          {pca_svd_cpu(tall.view(), 0, context)}};
+          pca_cpu(row_qr_cpu(wide.view(), context), wide.view(), folds_of(15, few),
+                  wanted_few.splits, wanted_few.counts, context)};
       return results;
     };
     const auto one = fit(1);

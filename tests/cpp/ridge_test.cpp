@@ -85,8 +85,11 @@ TYPED_TEST(RidgeTest, DualGivesTheReference) {
       SCOPED_TRACE(::testing::Message() << penalties << (weighted ? " weighted" : ""));
       const LinearProblem<TypeParam> problem(n, d, t, weighted);
       const Sweep sweep(count, t, penalties, 20);
-      expect_models(problem.dual_ridge(folds_of(n, splits), sweep.jobs, sweep.alpha), problem,
+      const Folds folds = folds_of(n, splits);
+      expect_models(problem.dual_ridge(problem.row_gram(), folds, sweep.jobs, sweep.alpha), problem,
                     splits, sweep.jobs, sweep.alpha, gram_tolerance<TypeParam>);
+      expect_models(problem.dual_ridge(problem.row_qr(), folds, sweep.jobs, sweep.alpha), problem,
+                    splits, sweep.jobs, sweep.alpha, 1e-12);
     }
 }
 
@@ -97,7 +100,7 @@ TYPED_TEST(RidgeTest, DualEqualsPrimal) {
   const Sweep sweep(static_cast<int64_t>(splits.size()), t, 3, 5);
   const Folds folds = folds_of(n, splits);
   const auto primal = ridge_cpu(problem.gram(folds), sweep.jobs, sweep.alpha, Context(2));
-  const auto dual = problem.dual_ridge(folds, sweep.jobs, sweep.alpha);
+  const auto dual = problem.dual_ridge(problem.row_gram(), folds, sweep.jobs, sweep.alpha);
   for (size_t b = 0; b < sweep.jobs.size(); ++b) {
     ASSERT_TRUE(primal.reliable[b] && dual.reliable[b]);
     EXPECT_LT(relative_distance(dual.coef[b], primal.coef[b]), 2 * gram_tolerance<TypeParam>);
@@ -132,8 +135,10 @@ TYPED_TEST(RidgeTest, NoPenaltyIsLeastSquaresOfLeastNorm) {
                 jobs, none, 1e-12);
   const LinearProblem<TypeParam> wide(30, 80, 2, false);
   const std::vector<OwnedSplit> few = k_fold(30, 2);
-  expect_models(wide.dual_ridge(folds_of(30, few), jobs, none), wide, few, jobs, none,
-                gram_tolerance<TypeParam>);
+  expect_models(wide.dual_ridge(wide.row_gram(), folds_of(30, few), jobs, none), wide, few, jobs,
+                none, gram_tolerance<TypeParam>);
+  expect_models(wide.dual_ridge(wide.row_qr(), folds_of(30, few), jobs, none), wide, few, jobs,
+                none, 1e-12);
   // Rank 3 of 6: the factor's minimum-norm answer.
   LinearProblem<TypeParam> deficient(60, 6, 2, false);
   for (int64_t i = 0; i < 60; ++i)
@@ -208,18 +213,33 @@ TYPED_TEST(RidgeTest, DualSaysWhereItWouldLoseDigits) {
         SCOPED_TRACE(::testing::Message() << "condition " << condition << ", penalty " << relative);
         const double alpha = relative * largest;
         const std::vector<LinearJob> jobs(copies, {0, false});
-        const auto population = problem.dual_ridge(
-            all_rows(n), jobs, Eigen::MatrixXd::Constant(static_cast<int64_t>(copies), 1, alpha));
+        const Eigen::MatrixXd penalties =
+            Eigen::MatrixXd::Constant(static_cast<int64_t>(copies), 1, alpha);
+        const auto population =
+            problem.dual_ridge(problem.row_gram(), all_rows(n), jobs, penalties);
         ++(population.reliable[0] ? accepted : refused);
-        if (!population.reliable[0]) continue;
         const ReferenceModel expected =
             reference_ridge(problem.all_rows(), RealVector::Constant(1, alpha), false, 1e-18L);
-        expect_model(population.coef[0], population.intercept[0], expected,
-                     std::is_same_v<T, float> ? 1e-3 : 1e-8);
+        if (population.reliable[0])
+          expect_model(population.coef[0], population.intercept[0], expected,
+                       std::is_same_v<T, float> ? 1e-3 : 1e-8);
+        const auto by_qr = problem.dual_ridge(problem.row_qr(), all_rows(n), jobs, penalties);
+        EXPECT_TRUE(by_qr.reliable[0]);
+        expect_model(by_qr.coef[0], by_qr.intercept[0], expected, 1e-14 * condition + 1e-12);
       }
   }
   EXPECT_GT(refused, 3);
   EXPECT_GT(accepted, 3);
+}
+
+// Centred rows have nothing along the ones: that alone is no reason to refuse a small penalty.
+TYPED_TEST(RidgeTest, DualOfCentredRowsIsReliableForSmallPenalties) {
+  const LinearProblem<TypeParam> problem(24, 90, 2, false);
+  const std::vector<OwnedSplit> splits = k_fold(24, 2);
+  const std::vector<LinearJob> jobs = {{0, true}, {1, true}};
+  const Eigen::MatrixXd alpha = Eigen::MatrixXd::Constant(2, 2, 1e-9);
+  expect_models(problem.dual_ridge(problem.row_gram(), folds_of(24, splits), jobs, alpha), problem,
+                splits, jobs, alpha, 10 * gram_tolerance<TypeParam>);
 }
 
 TYPED_TEST(RidgeTest, LargeMeansCostNoDigits) {
@@ -286,7 +306,8 @@ TYPED_TEST(RidgeTest, OverflowedSquaresAreNoAnswer) {
     const std::vector<LinearJob> jobs(copies, {0, true});
     const auto primal =
         ridge_cpu(problem.gram(all_rows(20)), jobs, alpha.topRows(copies), Context(1));
-    const auto dual = problem.dual_ridge(all_rows(20), jobs, alpha.topRows(copies));
+    const auto dual =
+        problem.dual_ridge(problem.row_gram(), all_rows(20), jobs, alpha.topRows(copies));
     for (size_t b = 0; b < copies; ++b) {
       EXPECT_FALSE(primal.reliable[b]);
       EXPECT_FALSE(dual.reliable[b]);
@@ -304,7 +325,8 @@ TYPED_TEST(RidgeTest, SameBitsForAnyNumberOfThreads) {
       const Folds folds = folds_of(150, mixed_splits(150)), few = folds_of(40, mixed_splits(40));
       check(ridge_cpu(tall.gram(folds), sweep.jobs, sweep.alpha, Context(threads)));
       check(ridge_cpu(tall.qr(folds), sweep.jobs, sweep.alpha, Context(threads)));
-      check(wide.dual_ridge(few, sweep.jobs, sweep.alpha, threads));
+      check(wide.dual_ridge(wide.row_gram(threads), few, sweep.jobs, sweep.alpha, threads));
+      check(wide.dual_ridge(wide.row_qr(threads), few, sweep.jobs, sweep.alpha, threads));
     };
     std::vector<LinearPopulation> one;
     fit(1, [&](LinearPopulation population) { one.push_back(std::move(population)); });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -30,11 +30,9 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
     """Principal component analysis.
 
     Projects on the orthogonal directions of greatest variance. From the covariance, in one pass over `X`,
-    which
-    serves every number of components and every fold of a population; from a QR factorisation of the rows or
-    an
-    SVD where every digit of the small variances is asked for (``svd_solver="full"``); from inner products
-    of the rows where they are fewer than the columns.
+    which serves every number of components and every fold of a population; from a QR factorisation where
+    every digit of the small variances is asked for (``svd_solver="full"``); from inner products of the rows
+    where they are fewer than the columns.
 
     Parameters
     ----------
@@ -306,7 +304,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         return max(1, int(count))
 
     def _store(self, fit: tuple[Any, ...], n: int, dtype: np.dtype[Any], solver: str) -> None:
-        mean, variance, components, total = fit
+        mean, variance, components, total, _ = fit
         d = len(mean)
         with np.errstate(over="ignore"):
             typed = variance.astype(dtype)
@@ -361,31 +359,28 @@ def _decompose(
     rows = [folds.training_rows(place) for place in places]
     counts = [job.estimator._check_count(n, X.shape[1], solver) for job, n in zip(jobs, rows, strict=True)]
 
-    def checked(gram: Any) -> Any:
-        if not gram.finite:
+    def made(name: str, folds: core.Folds | None, make: Callable[[], Any]) -> Any:
+        form = dataset.form(name, folds, make)
+        if not form.finite:
             dataset.assert_finite(owner)
             raise ValueError(_OVERFLOW)
-        return gram
+        return form
 
-    if solver == "full" and len(X) < X.shape[1]:
-        dataset.assert_finite(owner)
-        fits = [
-            kernels.pca_svd(np.ascontiguousarray(X[splits.train_rows(job.split)]), count, run)
-            for job, count in zip(jobs, counts, strict=True)
-        ]
+    if len(X) < X.shape[1]:
+        gram = made("row Gram", None, lambda: kernels.row_gram(X, run))
+        fits = kernels.pca_dual(gram, X, folds, places, counts, run)
+        if solver == "full" and not all(reliable for *_, reliable in fits):
+            qr = made("row QR", None, lambda: kernels.row_qr(X, run))
+            fits = kernels.pca_dual(qr, X, folds, places, counts, run)
     elif solver == "full":
-        dataset.assert_finite(owner)
         # a form made for a regression, with its targets, serves as well
-        qr = dataset.made("fold QR", folds) or dataset.form(
+        qr = dataset.made("fold QR", folds) or made(
             "fold QR of X", folds, lambda: kernels.fold_qr(X, None, None, folds, run)
         )
         fits = kernels.pca(qr, places, counts, run)
-    elif len(X) < X.shape[1]:
-        gram = dataset.form("row Gram", None, lambda: checked(kernels.row_gram(X, run)))
-        fits = kernels.pca_dual(gram, X, folds, places, counts, run)
     else:
-        moments = dataset.made("fold Gram", folds) or dataset.form(
-            "fold Gram of X", folds, lambda: checked(kernels.fold_gram(X, None, None, folds, run))
+        moments = dataset.made("fold Gram", folds) or made(
+            "fold Gram of X", folds, lambda: kernels.fold_gram(X, None, None, folds, run)
         )
         fits = kernels.pca(moments, places, counts, run)
     for job, fit, n in zip(jobs, fits, rows, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -105,6 +105,31 @@ class PreparedJobs:
         if not (gram.finite and np.isfinite(self.Y).all()):
             self.dataset.assert_finite(self.owner)
         return gram
+
+    def row_qr(self) -> core.RowQR:
+        """Triangular factor of the rows as columns."""
+
+        def make() -> core.RowQR:
+            qr: core.RowQR = self.kernels.row_qr(self.X, self.execution)
+            return qr
+
+        return self.dataset.form("row QR", None, make)
+
+    def solve_dual(
+        self, attempt: Callable[[PreparedJobs, core.RowGram | core.RowQR], NDArray[np.bool_]]
+    ) -> NDArray[np.bool_]:
+        """Fit the jobs from forms of the rows, each more accurate and costlier than the one before.
+
+        `attempt` fits jobs from a form, and says which of them it answered well enough.
+        """
+        solved = attempt(self, self.row_gram())
+        if not solved.all() and self.X.dtype == np.float32:
+            left = self.subset(~solved).in_double()
+            solved[~solved] = attempt(left, left.row_gram())
+        if not solved.all():
+            left = self.subset(~solved)
+            solved[~solved] = attempt(left, left.row_qr())
+        return solved
 
 
 class LinearEstimator(Estimator):

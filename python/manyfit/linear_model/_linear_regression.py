@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import linear_model
 
+from manyfit._native import core
 from manyfit.base import Estimator
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 
@@ -91,7 +92,7 @@ class LinearRegression(LinearEstimator, linear_model.LinearRegression):  # type:
 
 def _solve_least_norm(group: PreparedJobs) -> NDArray[np.bool_]:
     if group.dual:
-        return _solve_dual(group)
+        return group.solve_dual(_attempt_dual)
     kernels = group.kernels
     # Jobs may differ in tol alone: it is the largest that decides whether the Gram will do.
     cutoff = max(float(job.estimator.tol) for job in group.jobs)
@@ -110,27 +111,24 @@ def _solve_least_norm(group: PreparedJobs) -> NDArray[np.bool_]:
     return np.ones(len(group.jobs), dtype=bool)
 
 
-def _solve_dual(group: PreparedJobs) -> NDArray[np.bool_]:
+def _attempt_dual(group: PreparedJobs, form: core.RowGram | core.RowQR) -> NDArray[np.bool_]:
     solved = np.zeros(len(group.jobs), dtype=bool)
     for tol in sorted({float(job.estimator.tol) for job in group.jobs}):
         chosen = np.array([job.estimator.tol == tol for job in group.jobs])
         part = group.subset(chosen)
         result = part.kernels.linear_regression_dual(
-            group.row_gram(),
-            group.X,
-            group.Y,
-            group.weights,
-            group.folds,
+            form,
+            part.X,
+            part.Y,
+            part.weights,
+            part.folds,
             part.splits,
             part.fit_intercept,
             tol,
-            group.execution,
+            part.execution,
         )
         _keep(part, result, result[2])
         solved[chosen] = result[2]
-    if not solved.all() and group.X.dtype == np.float32:
-        left = ~solved
-        solved[left] = _solve_dual(group.subset(left).in_double())
     return solved
 
 

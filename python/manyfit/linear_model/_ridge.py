@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import linear_model
 
+from manyfit._native import core
 from manyfit.base import Estimator
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
@@ -139,10 +140,10 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
 
 
 def _solve_kind(group: PreparedJobs, positive: bool) -> NDArray[np.bool_]:
-    alpha = np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
-    kernels, jobs = group.kernels, (group.splits, group.fit_intercept, alpha)
     if group.dual and not positive:
-        return _solve_dual(group, alpha)
+        return group.solve_dual(_attempt_dual)
+    alpha = _penalties(group)
+    kernels, jobs = group.kernels, (group.splits, group.fit_intercept, alpha)
     if positive:
         if group.too_wide_for_gram:
             return np.zeros(len(group.jobs), dtype=bool)
@@ -159,24 +160,25 @@ def _solve_kind(group: PreparedJobs, positive: bool) -> NDArray[np.bool_]:
     return np.ones(len(group.jobs), dtype=bool)
 
 
-def _solve_dual(group: PreparedJobs, alpha: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _attempt_dual(group: PreparedJobs, form: core.RowGram | core.RowQR) -> NDArray[np.bool_]:
     result = group.kernels.ridge_dual(
-        group.row_gram(),
+        form,
         group.X,
         group.Y,
         group.weights,
         group.folds,
         group.splits,
         group.fit_intercept,
-        alpha,
+        _penalties(group),
         group.execution,
     )
     solved: NDArray[np.bool_] = result[2]
     _keep(group, result, solved)
-    if not solved.all() and group.X.dtype == np.float32:
-        left = ~solved
-        solved[left] = _solve_dual(group.subset(left).in_double(), alpha[left])
     return solved
+
+
+def _penalties(group: PreparedJobs) -> NDArray[np.float64]:
+    return np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
 
 
 def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_]) -> None:

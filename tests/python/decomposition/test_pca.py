@@ -209,6 +209,18 @@ def test_a_population_shares_one_pass() -> None:
             assert_allclose(population.test_scores[i, k], alone.score(X[test]), rtol=1e-9)
 
 
+def test_full_keeps_small_variances_of_wide_data() -> None:
+    X = make(40, 200)
+    X[1] = X[0] + 1e-7 * np.random.default_rng(1).standard_normal(200)
+    dataset = mf.Dataset(X)
+    ours, theirs = PCA(39, svd_solver="full").fit(dataset), decomposition.PCA(39, svd_solver="full").fit(X)
+    assert_allclose(ours.singular_values_, theirs.singular_values_, rtol=1e-6)
+    assert dataset.passes == ["row Gram", "row QR"]
+    dataset = mf.Dataset(X)
+    PCA(38, svd_solver="full").fit(dataset)
+    assert dataset.passes == ["row Gram"], "the small variance was not asked for"
+
+
 def test_a_share_that_is_reached_exactly_is_not_enough() -> None:
     """As in scikit-learn: more than the share asked for is to be explained."""
     X = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])

@@ -181,6 +181,38 @@ def test_zero_weights_leave_fewer_rows_than_columns() -> None:
     assert_allclose(Ridge().fit(X, y, weights).coef_, few.coef_, rtol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_nearly_equal_rows_of_wide_data(dtype: Any) -> None:
+    """Where inner products of the rows lose too many digits their triangular factor answers."""
+    X, y = make(40, 200, 2)
+    X[1] = X[0] + 1e-4 * np.random.default_rng(1).standard_normal(200)
+    X, y = X.astype(dtype), y.astype(dtype)
+    wide = X.astype(np.float64), y.astype(np.float64)
+    dataset = mf.Dataset(X, y)
+    for fit_intercept in (True, False):
+        ours = Ridge(1e-9, fit_intercept=fit_intercept).fit(dataset)
+        theirs = linear_model.Ridge(1e-9, fit_intercept=fit_intercept, solver="svd").fit(*wide)
+        assert ours.fit_backend_ == "manyfit"
+        assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7 if dtype == np.float64 else 1e-5, atol=1e-8)
+        ols = LinearRegression(fit_intercept=fit_intercept, tol=1e-12).fit(dataset)
+        reference = linear_model.LinearRegression(fit_intercept=fit_intercept, tol=1e-12).fit(*wide)
+        assert ols.fit_backend_ == "manyfit"
+        assert ols.rank_ == reference.rank_
+        assert_allclose(ols.coef_, reference.coef_, rtol=1e-7 if dtype == np.float64 else 1e-5, atol=1e-8)
+    assert dataset.passes[-1] == "row QR"
+
+
+def test_a_small_penalty_on_wide_data_needs_no_second_pass() -> None:
+    """Centring leaves one direction without any variance: that one is no ill condition."""
+    X, y = make(40, 300)
+    dataset = mf.Dataset(X, y)
+    model = Ridge(1e-6).fit(dataset)
+    assert dataset.passes == ["row Gram"]
+    assert_allclose(
+        model.coef_, linear_model.Ridge(1e-6, solver="svd").fit(X, y).coef_, rtol=1e-9, atol=1e-12
+    )
+
+
 @pytest.mark.parametrize("solver", ["auto", "sparse_cg", "lsqr", "sag", "saga"])
 def test_sparse_runs_in_scikit_learn(solver: str) -> None:
     X, y = make(60, 5, 2)
