@@ -123,11 +123,17 @@ def seal(model: onnx.ModelProto) -> None:
 def is_intact(serialized: bytes, model: onnx.ModelProto) -> bool:
     """Tell whether `serialized`, which parsed to `model`, is byte for byte what was exported."""
     stored = [entry.value for entry in model.metadata_props if entry.key == CHECKSUM_KEY]
-    if len(stored) != 1 or _CHECKSUM.fullmatch(stored[0]) is None:
+    # protobuf hands out bytes where a string is not UTF-8
+    if len(stored) != 1 or not isinstance(stored[0], str) or _CHECKSUM.fullmatch(stored[0]) is None:
         return False
     checksum = stored[0].encode()
     digest = hashlib.sha256(serialized.replace(checksum, _ZERO_CHECKSUM.encode())).hexdigest()
     return bool(checksum == f"sha256:{digest}".encode())
+
+
+def is_ours(model: onnx.ModelProto) -> bool:
+    """Tell whether `model` bears a checksum of ours, right or wrong."""
+    return any(entry.key == CHECKSUM_KEY for entry in model.metadata_props)
 
 
 def read(model: onnx.ModelProto) -> Metadata:
@@ -147,7 +153,6 @@ def _entries(model: onnx.ModelProto) -> dict[str, str]:
     """Return our metadata entries, without their prefix."""
     entries: dict[str, str] = {}
     for entry in model.metadata_props:
-        # protobuf hands out bytes where a string is not UTF-8
         if not isinstance(entry.key, str) or not isinstance(entry.value, str):
             raise ModelFormatError("the metadata is not text")
         key = entry.key.removeprefix(PREFIX)

@@ -6,6 +6,7 @@ profile says whether the runtimes we promise can execute it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import onnx.checker
 import onnx.defs
+import onnx.helper
 import onnx.shape_inference
 from onnx import AttributeProto, TensorProto
 
@@ -92,12 +94,14 @@ def check_model(model: onnx.ModelProto, profile: Profile) -> None:
         raise ValueError(f"the graph must have the one input {INPUT_NAME!r}")
     for node in model.graph.node:
         _check_operator(node, profile)
+    _check_sizes(model.graph)
     try:
         onnx.checker.check_model(model, full_check=True)
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ValueError(f"the ONNX checker rejects the graph: {error}") from error
     _check_dtypes(inferred, profile)
+    _check_products(inferred.graph)
 
 
 def _check_opsets(model: onnx.ModelProto, profile: Profile) -> None:
@@ -122,6 +126,33 @@ def _check_operator(node: onnx.NodeProto, profile: Profile) -> None:
     for attribute in node.attribute:
         if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
             raise ValueError(f"{node.op_type} may not hold a subgraph")
+
+
+def _check_sizes(graph: onnx.GraphProto) -> None:
+    """Check that every stored tensor holds as many numbers as its shape says (older checkers do not)."""
+    for tensor in graph.initializer:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        if min(tensor.dims, default=0) < 0 or len(tensor.raw_data) != math.prod(tensor.dims) * dtype.itemsize:
+            raise ValueError(f"the tensor {tensor.name!r} holds {len(tensor.raw_data)} bytes for its shape")
+
+
+def _check_products(graph: onnx.GraphProto) -> None:
+    """Check that the factors of every matrix product fit (older checkers do not)."""
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for values in (graph.input, graph.value_info, graph.output):
+        shapes.update(
+            {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+        )
+    for node in graph.node:
+        if node.op_type != "Gemm":
+            continue
+        transposed = {attribute.name: attribute.i for attribute in node.attribute}
+        inner = [shapes[name] for name in node.input[:2]]
+        places = (0 if transposed.get("transA") else 1, 1 if transposed.get("transB") else 0)
+        if inner[0][places[0]] != inner[1][places[1]]:
+            raise ValueError(
+                f"{node.op_type} multiplies {node.input[0]!r} and {node.input[1]!r} of other sizes"
+            )
 
 
 def _check_dtypes(model: onnx.ModelProto, profile: Profile) -> None:

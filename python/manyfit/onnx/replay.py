@@ -101,13 +101,14 @@ def verify_file(path: str | os.PathLike[str]) -> VerifyReport:
     """
     serialized, model = read_model(path)
     name = Path(path).name
+    intact = meta.is_intact(serialized, model)
     try:
         data = meta.read(model)
-        intact = meta.is_intact(serialized, model)
         if intact:
             _check_graph(model, data)
     except (ModelFormatError, ValueError) as error:
-        raise ModelFormatError(f"{name}: {_plain(error)}") from error
+        altered = "" if intact or not meta.is_ours(model) else "altered after export: "
+        raise ModelFormatError(f"{name}: {altered}{_plain(error)}") from error
     if intact:
         return _replay(os.fspath(path), serialized, data)
     problem = "altered after export: the checksum does not match, so the graph was not run"

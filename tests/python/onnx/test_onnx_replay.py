@@ -328,6 +328,15 @@ def test_forged_graphs(forge, exported):
     assert str(raised.value).isprintable()
 
 
+def test_damage_to_the_metadata_is_called_by_its_name(exported):
+    model, path = exported
+    entry = next(each for each in model.metadata_props if each.key.endswith("golden"))
+    entry.value = "{"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFormatError, match="altered after export: the manyfit metadata is malformed"):
+        verify_file(path)
+
+
 def test_a_second_or_strange_checksum_is_no_checksum(exported):
     model, path = exported
     checksum = model.metadata_props[-1].value
