@@ -93,7 +93,7 @@ class ImportCase:
     @property
     def title(self) -> str:
         """What is timed, for people."""
-        return f"{self.statement.format(root='<library>')}, after {self.after}"
+        return f"{self.statement.format(root='LIBRARY')}, after {self.after}"
 
 
 AnyCase = Case | ImportCase

@@ -156,10 +156,10 @@ def failures(report: Report) -> dict[str, list[str]]:
 
 
 def markdown(report: Report) -> str:
-    """A table for the documentation: ours, each peer with its ratio, first call, memory, target."""
+    """A table for the documentation: ours, each peer with its ratio, first call, memory."""
     peers = sorted({entry.library for result in report.results for entry in result.peers})
-    head = ["case", OURS, *peers, "first call", "peak memory", "targets"]
-    rows = [head, ["---"] + ["--:"] * (len(head) - 2) + ["---"]]
+    head = ["case", OURS, *peers, "first call", "peak memory"]
+    rows = [head, ["---"] + ["--:"] * (len(head) - 1)]
     rows += [_markdown_row(result, peers) for result in report.results]
     machine, settings = report.machine, report.settings
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -173,13 +173,12 @@ def markdown(report: Report) -> str:
 
 def _markdown_row(result: CaseResult, peers: list[str]) -> list[str]:
     by_name = {entry.library: entry for entry in result.entries}
-    cells = [result.title.replace("|", "\\|"), _markdown_time(result, result.ours)]
-    cells += [_markdown_time(result, by_name[peer]) if peer in by_name else "" for peer in peers]
-    words = {True: "met", False: "missed", None: "not judged"}
-    targets = "; ".join(f"{v.says}: {v.outcome}, {words[v.met]}" for v in result.verdicts)
+    title = result.title.replace("|", "\\|")
     if result.quality_ok is False:
-        targets = "; ".join(filter(None, ["**quality not equal**", targets]))
-    return [*cells, _first(result.ours), _peak(result.ours), targets]
+        title += " (**quality not equal**)"
+    cells = [title, _markdown_time(result, result.ours)]
+    cells += [_markdown_time(result, by_name[peer]) if peer in by_name else "" for peer in peers]
+    return [*cells, _first(result.ours), _peak(result.ours)]
 
 
 def _markdown_time(result: CaseResult, entry: Entry) -> str:
