@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils.validation import _check_y, assert_all_finite, check_array, check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_y,
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+)
 
 from manyfit._native import core
 
@@ -78,6 +85,7 @@ class Dataset:
         self.passes: list[str] = []
         self._matrix: NDArray[Any] | None = None
         self._targets: NDArray[Any] | None = None
+        self._labels: tuple[NDArray[Any], NDArray[np.int64]] | None = None
         self._weights: NDArray[Any] | None = None
         self._forms: dict[Any, Any] = {}
         self._folds: list[core.Folds] = []
@@ -131,6 +139,22 @@ class Dataset:
         """`y` of shape (n_samples, n_targets)."""
         y = self.targets(estimator)
         return y.reshape(-1, 1) if y.ndim == 1 else y
+
+    def labels(self, estimator: object) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The classes in `y`, sorted, and for each sample the place of its class among them."""
+        if self._labels is None:
+            X = self.matrix(estimator)
+            if self.y is None:
+                raise ValueError(
+                    f"This {_name(estimator)} estimator requires y to be passed, but the target y is None."
+                )
+            y = column_or_1d(self.y, warn=True)
+            check_consistent_length(X, y)
+            assert_all_finite(y, estimator_name=_name(estimator), input_name="y")
+            check_classification_targets(y)
+            classes, codes = np.unique(y, return_inverse=True)
+            self._labels = classes, codes.astype(np.int64)
+        return self._labels
 
     def weights(self, estimator: object) -> NDArray[Any] | None:
         """Sample weights of shape (n_samples,) in the dtype of `X`, or None."""

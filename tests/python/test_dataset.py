@@ -139,3 +139,20 @@ def test_models_do_not_keep_the_data_alive() -> None:
     gc.collect()
     assert gone() is None
     assert len(models) == 3
+
+
+def test_labels() -> None:
+    X, _ = make(6)
+    data = mf.Dataset(X, np.array(["b", "a", "b", "c", "a", "c"]))
+    classes, codes = data.labels(Ridge())
+    assert list(classes) == ["a", "b", "c"]
+    assert list(codes) == [1, 0, 1, 2, 0, 2]
+    assert data.labels(Ridge())[1] is codes
+    for y, message in (
+        ([0, 1], "inconsistent numbers of samples"),
+        (np.linspace(0, 1, 6), "Unknown label type"),
+        (None, "requires y to be passed"),
+        ([0, 1, 0, 1, 0, np.nan], "NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mf.Dataset(X, y).labels(Ridge())
