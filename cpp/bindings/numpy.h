@@ -144,5 +144,6 @@ Eigen::MatrixXd to_eigen(MatrixView<const T> view) {
 void bind_core(py::module_& m);
 void bind_linear_model(py::module_& m);
 void bind_decomposition(py::module_& m);
+void bind_truncated_svd(py::module_& m);
 
 }  // namespace manyfit::bindings

@@ -24,6 +24,10 @@ struct PrincipalComponents {
   double total_variance = 0;   // of all components
   // False where squares lost so much that the factor would find the smallest variance better.
   bool reliable = true;
+
+  PrincipalComponents head(int64_t count) const {
+    return {mean, variance.head(count), components.topRows(count), total_variance, reliable};
+  }
 };
 
 // The `counts[b]` leading components (0: all min(n, d)) of the rows splits[b] trains on.

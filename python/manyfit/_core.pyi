@@ -15,6 +15,9 @@ _LeastSquares = tuple[NDArray[float64], NDArray[float64], NDArray[bool_], list[i
 _Components = tuple[
     NDArray[float64], NDArray[float64], NDArray[float64], float, bool
 ]  # mean, variance, components, total variance, reliable
+_Triplets = tuple[
+    NDArray[float64], NDArray[float64], NDArray[float64], float, bool
+]  # singular values, components, variance, total variance, reliable
 
 def lapack_routines() -> list[str]: ...
 def blas_routines() -> list[str]: ...
@@ -133,3 +136,14 @@ def pca_dual(
     counts: Sequence[int],
     execution: Execution,
 ) -> list[_Components]: ...
+def truncated_svd(
+    prepared: FoldGram | FoldQR, splits: Sequence[int], counts: Sequence[int], execution: Execution
+) -> list[_Triplets]: ...
+def truncated_svd_dual(
+    prepared: RowGram | RowQR,
+    X: _Floats,
+    folds: Folds,
+    splits: Sequence[int],
+    counts: Sequence[int],
+    execution: Execution,
+) -> list[_Triplets]: ...

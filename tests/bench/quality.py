@@ -136,6 +136,31 @@ class PrincipalComponents(Quality):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SingularTriplets(Quality):
+    """Singular values of `X` as it is, orthonormality, and the squares that the components catch."""
+
+    what: ClassVar[str] = (
+        "singular values and caught squares as by eigh of X'X in float64, orthonormal components"
+    )
+
+    def reference(self, data: Data) -> tuple[Array, Array]:
+        """Second moments and their eigenvalues, largest first."""
+        X = data.X.astype(np.float64)
+        M = X.T @ X
+        return M, np.linalg.eigvalsh(M)[::-1]
+
+    def error(self, result: Any, expected: tuple[Array, Array], data: Data) -> float:
+        """The largest of the three errors."""
+        M, eigenvalues = expected
+        V = np.asarray(result.components_, dtype=np.float64)
+        top = eigenvalues[: len(V)]
+        values = float(np.max(np.abs(np.asarray(result.singular_values_, dtype=np.float64) ** 2 / top - 1)))
+        caught = abs(float(np.einsum("ij,jk,ik->", V, M, V)) / float(top.sum()) - 1)
+        orthonormal = float(np.abs(V @ V.T - np.eye(len(V))).max())
+        return _largest(values, caught, orthonormal)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LinearPrediction(Quality):
     """``predict`` against ``X @ coef_ + intercept_`` of the same model in float64."""
 

@@ -1,5 +1,6 @@
-"""Matrix decompositions: principal components."""
+"""Matrix decompositions: principal components and the truncated singular value decomposition."""
 
 from manyfit.decomposition._pca import PCA
+from manyfit.decomposition._truncated_svd import TruncatedSVD
 
-__all__ = ["PCA"]
+__all__ = ["PCA", "TruncatedSVD"]

@@ -1,13 +1,13 @@
-"""Principal components."""
+"""Principal components and singular values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..case import AnyCase, Case, ImportCase
+from ..case import MANYFIT, SKLEARN, AnyCase, Case, ImportCase
 from ..contenders import Estimator, apply, fit
 from ..data import Regression
-from ..quality import PrincipalComponents, Projection
+from ..quality import PrincipalComponents, Projection, SingularTriplets
 from ..targets import Faster, PeakMemory, Seconds
 
 PCA = Estimator("decomposition", "PCA", {"n_components": 10})
@@ -15,6 +15,9 @@ PCA = Estimator("decomposition", "PCA", {"n_components": 10})
 
 #: The default is a randomised solver on wide data, which trades quality for time in its own way.
 FULL_PCA = Estimator("decomposition", "PCA", {"n_components": 10, "svd_solver": "full"})
+
+#: "arpack" is exact in scikit-learn; its default is randomised. scikit-learn-intelex has none of its own.
+SVD = Estimator("decomposition", "TruncatedSVD", {"n_components": 10, "algorithm": "arpack"})
 
 
 def _cases() -> Iterator[AnyCase]:
@@ -58,6 +61,14 @@ def _cases() -> Iterator[AnyCase]:
         fit(PCA),
         PrincipalComponents(tolerance=1e-7),
     )
+    for dtype, tolerance in (("float64", 1e-9), ("float32", 1e-4)):
+        yield Case(
+            "truncated-svd-fit",
+            Regression(100_000, 100, dtype),
+            fit(SVD, (MANYFIT, SKLEARN)),
+            SingularTriplets(tolerance=tolerance),
+            targets=(Faster(1.3),),
+        )
 
 
 CASES = tuple(_cases())

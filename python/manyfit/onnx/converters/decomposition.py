@@ -54,3 +54,24 @@ def _pca_domain(model: Any) -> Domain:
     variance = np.asarray(model.explained_variance_, dtype=np.float64) @ components**2
     spread = np.sqrt(variance + float(model.noise_variance_))
     return Domain(np.asarray(model.mean_, dtype=np.float64), np.where(spread > 0, spread, 1.0))
+
+
+@converter("manyfit.decomposition.TruncatedSVD", "sklearn.decomposition.TruncatedSVD", output=TRANSFORMED)
+def truncated_svd(model: Any, graph: Emitter, x: Value) -> Value:
+    """Write X @ components_.T."""
+    components = np.asarray(model.components_, dtype=np.float64).T
+    return graph.product(x, graph.constant("components", components), columns=components.shape[1])
+
+
+@truncated_svd.formula
+def _truncated_svd_formula(model: Any, x: Tracked) -> Tracked:
+    return x.affine(np.asarray(model.components_, dtype=np.float64).T)
+
+
+@truncated_svd.domain
+def _truncated_svd_domain(model: Any) -> Domain:
+    """Return the origin, and each feature's size under the singular values."""
+    components = np.asarray(model.components_, dtype=np.float64)
+    values = np.asarray(model.singular_values_, dtype=np.float64)
+    spread = np.sqrt((values / (values.max(initial=0.0) or 1.0)) ** 2 @ components**2)
+    return Domain(np.zeros_like(spread), np.where(spread > 0, spread, 1.0))
