@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral
+from time import monotonic
 from types import ModuleType
 
 from manyfit import _threadpoolctl
@@ -17,6 +18,7 @@ __all__ = ["backend", "execution", "progress"]
 _threadpoolctl.register()
 
 ProgressCallback = Callable[[str, float], object]
+REPORT_INTERVAL = 0.05  # seconds, as in the core
 
 _progress: ContextVar[ProgressCallback | None] = ContextVar("manyfit_progress", default=None)
 
@@ -46,6 +48,20 @@ def progress(callback: ProgressCallback) -> Iterator[None]:
         yield
     finally:
         _progress.reset(token)
+
+
+def reporter(stage: str) -> Callable[[float], None]:
+    """What Python code calls now and then with the fraction it has done; passed on about every 50 ms."""
+    callback = _progress.get()
+    reported = monotonic()
+
+    def report(fraction: float) -> None:
+        nonlocal reported
+        if callback is not None and monotonic() - reported >= REPORT_INTERVAL:
+            callback(stage, fraction)
+            reported = monotonic()
+
+    return report
 
 
 def threads(n_jobs: int | None) -> int:

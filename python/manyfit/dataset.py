@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from manyfit._execution import reporter
 from manyfit._native import core
 
 __all__ = ["Dataset"]
@@ -198,7 +199,9 @@ class Dataset:
         name = _name(estimator)
         X = self.matrix(estimator)
         rows = max(1, FINITE_BLOCK // X.shape[1])
+        report = reporter("finite check")
         for begin in range(0, len(X), rows):  # in pieces, so that Ctrl-C comes through
+            report(begin / len(X))
             assert_all_finite(X[begin : begin + rows], estimator_name=name, input_name="X")
         if self._targets is not None:
             assert_all_finite(self._targets, estimator_name=name, input_name="y")

@@ -109,7 +109,6 @@ OWN_ESTIMATOR = """
 
         @classmethod
         def _train_population(cls, jobs, dataset, splits):
-            dataset.assert_finite(jobs[0].estimator)
             y, weights = dataset.targets(jobs[0].estimator), dataset.weights(jobs[0].estimator)
             dataset.assert_finite(jobs[0].estimator)
             for model, split in jobs:
