@@ -29,4 +29,5 @@ PYBIND11_MODULE(MANYFIT_MODULE_NAME, m, py::mod_gil_not_used()) {
   manyfit::bindings::bind_linear_model(m);
   manyfit::bindings::bind_decomposition(m);
   manyfit::bindings::bind_truncated_svd(m);
+  manyfit::bindings::bind_incremental_pca(m);
 }

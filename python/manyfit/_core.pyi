@@ -147,3 +147,11 @@ def truncated_svd_dual(
     counts: Sequence[int],
     execution: Execution,
 ) -> list[_Triplets]: ...
+def incremental_pca(
+    X: _Floats,
+    rows: NDArray[int64] | None,
+    begin: Sequence[int],
+    counts: Sequence[int],
+    start: dict[str, Any] | None,
+    execution: Execution,
+) -> list[dict[str, Any]]: ...

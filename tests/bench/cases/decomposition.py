@@ -19,6 +19,9 @@ FULL_PCA = Estimator("decomposition", "PCA", {"n_components": 10, "svd_solver": 
 #: "arpack" is exact in scikit-learn; its default is randomised. scikit-learn-intelex has none of its own.
 SVD = Estimator("decomposition", "TruncatedSVD", {"n_components": 10, "algorithm": "arpack"})
 
+#: All components, so that batches leave nothing out and the answer is that of the covariance.
+BATCHES = Estimator("decomposition", "IncrementalPCA", {"batch_size": 1000})
+
 
 def _cases() -> Iterator[AnyCase]:
     yield ImportCase(
@@ -67,6 +70,14 @@ def _cases() -> Iterator[AnyCase]:
             Regression(100_000, 100, dtype),
             fit(SVD, (MANYFIT, SKLEARN)),
             SingularTriplets(tolerance=tolerance),
+            targets=(Faster(1.3),),
+        )
+    for dtype, tolerance in (("float64", 1e-9), ("float32", 1e-3)):
+        yield Case(
+            "incremental-pca-fit",
+            Regression(20_000, 100, dtype),
+            fit(BATCHES),
+            PrincipalComponents(tolerance=tolerance),
             targets=(Faster(1.3),),
         )
 

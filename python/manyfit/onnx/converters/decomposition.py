@@ -26,7 +26,13 @@ def _projection(model: Any) -> Matrix:
     return components if scale is None else components / scale
 
 
-@converter("manyfit.decomposition.PCA", "sklearn.decomposition.PCA", output=TRANSFORMED)
+@converter(
+    "manyfit.decomposition.IncrementalPCA",
+    "manyfit.decomposition.PCA",
+    "sklearn.decomposition.IncrementalPCA",
+    "sklearn.decomposition.PCA",
+    output=TRANSFORMED,
+)
 def pca(model: Any, graph: Emitter, x: Value) -> Value:
     """Write (X - mean_) @ components_.T / scale, the mean first: no cancellation after the product."""
     projection = _projection(model)
