@@ -18,6 +18,16 @@ _Components = tuple[
 _Triplets = tuple[
     NDArray[float64], NDArray[float64], NDArray[float64], float, bool
 ]  # singular values, components, variance, total variance, reliable
+_Descent = tuple[
+    NDArray[float64],
+    NDArray[float64],
+    int,
+    str,
+    NDArray[float64],
+    NDArray[float64],
+    NDArray[float64],
+    NDArray[float64],
+]  # coef, intercept, steps, end, loss, gradient norm, coefs, intercepts
 
 def lapack_routines() -> list[str]: ...
 def blas_routines() -> list[str]: ...
@@ -125,6 +135,23 @@ def squared_errors(
     intercept: NDArray[float64],
     execution: Execution,
 ) -> tuple[NDArray[float64], NDArray[float64]]: ...
+def gradient_descent(
+    X: _Floats,
+    y: _Floats | None,
+    codes: NDArray[int64] | None,
+    classes: int,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    splits: Sequence[int],
+    learning_rate: Sequence[float],
+    momentum: Sequence[float],
+    tol: Sequence[float],
+    max_iter: Sequence[int],
+    fit_intercept: Sequence[bool],
+    trace: Sequence[bool],
+    start: NDArray[float64],
+    execution: Execution,
+) -> list[_Descent]: ...
 def pca(
     prepared: FoldGram | FoldQR, splits: Sequence[int], counts: Sequence[int], execution: Execution
 ) -> list[_Components]: ...

@@ -22,6 +22,12 @@ from manyfit.testing import (
     parametrize_with_kit,
 )
 
+# Defaults need not converge on the checks' data, and some of it is short of samples of a class.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning"),
+]
+
 # Settings that take other ways through the kernels than the defaults do.
 SETTINGS = [
     Ridge(alpha=0.0, fit_intercept=False),

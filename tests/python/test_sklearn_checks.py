@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from manyfit.decomposition import PCA
 from manyfit.linear_model import LinearRegression, Ridge
 from manyfit.testing import all_estimators
+
+# Defaults need not converge on the checks' data, and some of it is short of samples of a class.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning"),
+]
 
 SETTINGS = [
     Ridge(positive=True),

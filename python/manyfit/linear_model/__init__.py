@@ -1,6 +1,7 @@
-"""Linear models: ordinary least squares and ridge regression."""
+"""Linear models: least squares, ridge regression, gradient descent."""
 
+from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._ridge import Ridge
 
-__all__ = ["LinearRegression", "Ridge"]
+__all__ = ["GradientDescentClassifier", "GradientDescentRegressor", "LinearRegression", "Ridge"]

@@ -25,6 +25,7 @@ def _intercept(model: Any) -> Matrix | None:
 
 
 @converter(
+    "manyfit.linear_model.GradientDescentRegressor",
     "manyfit.linear_model.LinearRegression",
     "manyfit.linear_model.Ridge",
     "sklearn.linear_model.LinearRegression",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils import get_tags
 
 from manyfit.persistence import load, save
 from manyfit.testing._compare import assert_close, assert_same_bits, assert_same_model
@@ -15,9 +16,11 @@ from manyfit.testing._data import Data, answers, fit, make_data
 from manyfit.testing._kit import check
 
 
-def _column(data: Data) -> Data:
-    """The same with `y` of one column, which must not change what leaves."""
-    return data if data.y is None else Data(data.X, data.y.reshape(-1, 1))
+def _column(estimator: Any, data: Data) -> Data:
+    """The same with `y` of one column where it may have several, which must not change what leaves."""
+    if data.y is None or not get_tags(estimator).target_tags.multi_output:
+        return data
+    return Data(data.X, data.y.reshape(-1, 1))
 
 
 @check(is_estimator)
@@ -48,7 +51,7 @@ def check_onnx(estimator: Any) -> None:
 
     for n_samples, n_features in ((60, 5), (12, 30)):
         plain = make_data(estimator, n_samples, n_features)
-        for data in (plain, _column(plain)):
+        for data in (plain, _column(estimator, plain)):
             model = fit(estimator, data)
             for dtype, rtol in (("float32", 1e-4), ("float64", 1e-10)):
                 graph = model.to_onnx(dtype=dtype, X=data.X)
