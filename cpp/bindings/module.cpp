@@ -27,6 +27,7 @@ PYBIND11_MODULE(MANYFIT_MODULE_NAME, m, py::mod_gil_not_used()) {
   py::register_local_exception_translator(translate);
   manyfit::bindings::bind_core(m);
   manyfit::bindings::bind_linear_model(m);
+  manyfit::bindings::bind_logistic(m);
   manyfit::bindings::bind_decomposition(m);
   manyfit::bindings::bind_truncated_svd(m);
   manyfit::bindings::bind_incremental_pca(m);

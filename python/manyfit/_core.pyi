@@ -110,6 +110,26 @@ def nonnegative(
     alpha: NDArray[float64],
     execution: Execution,
 ) -> _Linear: ...
+
+logistic_proximal_size: int
+
+def logistic(
+    X: NDArray[Any],
+    codes: NDArray[int64],
+    sample_weight: NDArray[Any] | None,
+    folds: Folds,
+    n_classes: int,
+    fit_intercept: bool,
+    class_weights: NDArray[float64],
+    splits: Sequence[int],
+    class_weight: Sequence[int],
+    C: Sequence[float],
+    l1_ratio: Sequence[float],
+    tol: Sequence[float],
+    max_iter: Sequence[int],
+    start: Sequence[NDArray[float64] | None],
+    execution: Execution,
+) -> tuple[NDArray[float64], list[int], list[bool], list[bool]]: ...
 def linear_regression(
     prepared: FoldGram | FoldQR,
     splits: Sequence[int],

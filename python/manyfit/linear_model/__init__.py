@@ -2,6 +2,13 @@
 
 from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
+from manyfit.linear_model._logistic import LogisticRegression
 from manyfit.linear_model._ridge import Ridge
 
-__all__ = ["GradientDescentClassifier", "GradientDescentRegressor", "LinearRegression", "Ridge"]
+__all__ = [
+    "GradientDescentClassifier",
+    "GradientDescentRegressor",
+    "LinearRegression",
+    "LogisticRegression",
+    "Ridge",
+]

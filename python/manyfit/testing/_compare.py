@@ -138,6 +138,7 @@ def _determined(model: Any) -> int | None:
 def _told_by_data(model: Any, X: NDArray[Any]) -> dict[str, Any]:
     """Fitted attributes and answers about `X`, without what the data leave open."""
     values = fitted_state(model) | answers(model, X)
+    values.pop("n_iter_", None)  # how long a way was depends on where it began
     determined = _determined(model)
     if determined is not None and determined < len(model.components_):
         values["components_"] = values["components_"][:determined]

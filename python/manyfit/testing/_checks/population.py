@@ -74,6 +74,7 @@ def _population(estimator: Any, data: Data, settings: list[dict[str, Any]], cv: 
     with warnings.catch_warnings():
         # Scores of models that explain everything there is, where fewer rows than columns are.
         warnings.simplefilter("ignore", LinAlgWarning)
+        warnings.filterwarnings("ignore", "The least populated class in y has only")  # of stratified folds
         return fit_many(
             seeded(estimator), data.X, data.y, settings, cv, groups=groups, **data.weight_argument
         )
@@ -98,9 +99,12 @@ def _other_setting(estimator: Any) -> dict[str, Any]:
 
 
 def _fits(estimator: Any, data: Data, parameters: dict[str, Any]) -> bool:
+    """Whether a setting is taken without an error or a warning (deprecated, too few iterations)."""
     try:
-        fit(estimator, data, **parameters)
-    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fit(estimator, data, **parameters)
+    except (ValueError, Warning):
         return False
     return True
 
