@@ -124,3 +124,28 @@ def _with_condition(X: Array, condition: float, rng: np.random.Generator) -> Arr
     rotation = np.linalg.qr(rng.standard_normal((columns, columns)))[0]
     scales = np.sqrt(rows) * np.logspace(0, -np.log10(condition), columns)
     return np.asarray((basis * scales) @ rotation.T)
+
+
+@dataclass(frozen=True)
+class Classes(Regression):
+    """The same columns, and labels drawn with the chances of a multinomial logistic model."""
+
+    classes: int = 2
+
+    @property
+    def label(self) -> str:
+        """Shape, type and number of classes."""
+        return super().label + (f", {self.classes} classes" if self.classes > 2 else "")
+
+    @property
+    def slug(self) -> str:
+        """The same without spaces."""
+        return super().slug + (f"/classes-{self.classes}" if self.classes > 2 else "")
+
+    def make(self) -> Data:
+        """Draw the columns, and of each row's classes the one of the highest noisy score."""
+        rng = np.random.default_rng(self.seed + 1)
+        X = super().make().X
+        weights = rng.standard_normal((self.columns, self.classes)) / np.sqrt(self.columns)
+        scores = X @ weights.astype(X.dtype) + rng.gumbel(size=(self.rows, self.classes))
+        return Data(X, np.argmax(scores, axis=1))

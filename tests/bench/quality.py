@@ -239,3 +239,33 @@ class RidgeSweep(Quality):
             pairs = zip(itertools.chain(*result.models), itertools.chain(*models), strict=True)
             worst = _largest(worst, *(_linear_error(model, answer, data.y) for model, answer in pairs))
         return worst
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLoss(Quality):
+    """The penalised mean log-loss above that of scikit-learn's Newton solver at its tightest."""
+
+    C: float = 1.0
+
+    what: ClassVar[str] = "penalised log-loss no higher than the minimum, relative"
+
+    def reference(self, data: Data) -> float:
+        """The minimum."""
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=self.C, solver="newton-cholesky", tol=1e-10).fit(data.X, data.y)
+        return self._loss(model, data)
+
+    def error(self, result: Any, expected: float, data: Data) -> float:
+        """How much higher, relative to the minimum; 0 where it is lower."""
+        return max(0.0, self._loss(result, data) / expected - 1.0)
+
+    def _loss(self, model: Any, data: Data) -> float:
+        assert data.y is not None
+        coef = np.asarray(model.coef_, dtype=np.float64)
+        z = data.X.astype(np.float64) @ coef.T + np.asarray(model.intercept_, dtype=np.float64)
+        if z.shape[1] == 1:
+            z = np.column_stack([np.zeros(len(z)), z])
+        top = z.max(axis=1)
+        losses = top + np.log(np.exp(z - top[:, None]).sum(axis=1)) - z[np.arange(len(z)), data.y]
+        return float(losses.mean() + 0.5 * np.square(coef).sum() / (self.C * len(z)))

@@ -1,4 +1,4 @@
-"""Linear models: least squares, ridge regression, gradient descent."""
+"""Linear models: least squares, ridge and logistic regression, gradient descent."""
 
 from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
 from manyfit.linear_model._linear_regression import LinearRegression

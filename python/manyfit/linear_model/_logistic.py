@@ -207,7 +207,7 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
                 )
             share = self.l1_ratio or 0.0
             penalty = {0.0: "l2", 1.0: "l1"}.get(share, "elasticnet")
-            if np.inf == self.C:
+            if np.isinf(self.C):
                 penalty = None
         else:
             penalty = self.penalty
@@ -264,7 +264,8 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         """Where to start: the previous solution with its intercepts, or None for zero."""
         if not self.warm_start or getattr(self, "coef_", None) is None:
             return None
-        coef = self.coef_.toarray() if issparse(self.coef_) else np.asarray(self.coef_)
+        stored: Any = self.coef_
+        coef = np.asarray(stored.todense() if issparse(stored) else stored)  # type: ignore[attr-defined]
         if coef.shape != (outputs, n_features):
             raise ValueError(
                 f"{type(self).__name__}: Initialization coef is of shape {coef.shape}, expected shape "
@@ -282,7 +283,8 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         # There n_jobs means nothing, and warns.
-        n_jobs, self.n_jobs = self.n_jobs, None
+        n_jobs: int | None = vars(self)["n_jobs"]
+        self.n_jobs = None
         try:
             # The next class in the method resolution order: names in scikit-learn may be replaced.
             super().fit(X, y, **extra)
