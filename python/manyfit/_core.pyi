@@ -202,3 +202,11 @@ def incremental_pca(
     start: dict[str, Any] | None,
     execution: Execution,
 ) -> list[dict[str, Any]]: ...
+def poisson(
+    X: _Floats,
+    y: _Floats,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    jobs: Sequence[dict[str, Any]],
+    execution: Execution,
+) -> list[tuple[NDArray[float64], float, int, int]]: ...

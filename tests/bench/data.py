@@ -149,3 +149,34 @@ class Classes(Regression):
         weights = rng.standard_normal((self.columns, self.classes)) / np.sqrt(self.columns)
         scores = X @ weights.astype(X.dtype) + rng.gumbel(size=(self.rows, self.classes))
         return Data(X, np.argmax(scores, axis=1))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Standard normal columns, and Poisson counts whose logarithmic mean is linear in them."""
+
+    rows: int
+    columns: int
+    dtype: str = "float64"
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """Shape, type and what is special."""
+        return f"{count(self.rows)} x {self.columns} {self.dtype}, counts"
+
+    @property
+    def slug(self) -> str:
+        """The same for the command line."""
+        return f"{count(self.rows)}x{self.columns}/{self.dtype}/counts"
+
+    def quick(self) -> Counts:
+        """A small relative for smoke tests."""
+        return dataclasses.replace(self, rows=min(self.rows, 2000), columns=min(self.columns, 10))
+
+    def make(self) -> Data:
+        """Make the data, the same at every call."""
+        rng = np.random.default_rng(self.seed)
+        X = rng.standard_normal((self.rows, self.columns))
+        y = rng.poisson(np.exp(1 + X @ rng.standard_normal(self.columns) / np.sqrt(self.columns) / 2))
+        return Data(X.astype(self.dtype), y.astype(self.dtype))

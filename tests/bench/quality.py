@@ -110,6 +110,26 @@ class Coefficients(Quality):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoissonGradient(Quality):
+    """How far a Poisson regression is from the minimum of its objective: the gradient there."""
+
+    alpha: float = 1.0
+
+    what: ClassVar[str] = "gradient of the objective"
+
+    def reference(self, data: Data) -> None:
+        """Nothing: at the minimum the gradient is zero."""
+
+    def error(self, result: Any, expected: None, data: Data) -> float:
+        """Largest entry of the gradient, per unit of the mean target."""
+        assert data.y is not None
+        X, coef = data.X.astype(np.float64), np.asarray(result.coef_, dtype=np.float64)
+        residual = (np.exp(X @ coef + float(result.intercept_)) - data.y) / len(X)
+        gradient = np.append(X.T @ residual + self.alpha * coef, residual.sum())
+        return float(np.abs(gradient).max() / np.mean(data.y))
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrincipalComponents(Quality):
     """Explained variances, orthonormality, and the variance that the components catch.
 

@@ -1,8 +1,9 @@
-"""Linear models: least squares, ridge and logistic regression, gradient descent."""
+"""Linear models: least squares, ridge, logistic and Poisson regression, gradient descent."""
 
 from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._logistic import LogisticRegression
+from manyfit.linear_model._poisson import PoissonRegressor
 from manyfit.linear_model._ridge import Ridge
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "GradientDescentRegressor",
     "LinearRegression",
     "LogisticRegression",
+    "PoissonRegressor",
     "Ridge",
 ]

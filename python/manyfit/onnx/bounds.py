@@ -28,6 +28,11 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
 
+# Distance of an exponential function from the exact one, in units in the last place.
+_EXP_UNITS = 8
+# Of an argument: so close to the largest one, implementations differ in where they overflow.
+_EXP_EDGE = 0.5
+
 # `value` and the bounds are themselves computed in float64.
 _OWN_UNIT = float(np.finfo(np.float64).eps) / 2
 
@@ -115,6 +120,23 @@ class Tracked:
         shift = np.maximum(self.shift, np.maximum(low_lost, high_lost))
         value = np.clip(self.value, low_stored, high_stored)
         return replace(self, value=value, shift=shift)
+
+    def exp(self) -> Tracked:
+        """Take the exponential function of every entry, whose own error is a few units in the last place."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = np.exp(self.value)
+            wider = np.exp(self.error)
+            error = value * (np.expm1(self.error) + _EXP_UNITS * self.arithmetic.unit * wider)
+            shift = value * wider * np.expm1(self.shift)
+        error = error + self.arithmetic.tiny * np.isfinite(self.value)
+        limit = np.log(self.arithmetic.largest)
+        overflows = self.value - self.error > limit + _EXP_EDGE
+        undecided = np.isinf(self.error) | (
+            np.isfinite(self.value) & ~overflows & (self.value + self.error > limit - _EXP_EDGE)
+        )
+        value = np.where(overflows, np.inf, value)
+        error = np.where(overflows | ~np.isfinite(self.value), 0.0, error)
+        return self._with(value, np.where(undecided | np.isnan(error), np.inf, error), shift)
 
     def column(self) -> Tracked:
         """Drop the second axis of a single column."""

@@ -52,6 +52,7 @@ _PORTABLE_OPERATORS = {
     ("", "Add"): Operator(14),
     ("", "Clip"): Operator(13),
     ("", "Div"): Operator(14),
+    ("", "Exp"): Operator(13),
     ("", "Gemm"): Operator(13),
     ("", "Identity"): Operator(16),
     ("", "Mul"): Operator(14),

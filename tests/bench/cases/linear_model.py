@@ -8,8 +8,8 @@ import numpy as np
 
 from ..case import AnyCase, Case, ImportCase
 from ..contenders import Estimator, apply, fit, sweep
-from ..data import Regression
-from ..quality import Coefficients, LinearPrediction, RidgeSweep
+from ..data import Counts, Regression
+from ..quality import Coefficients, LinearPrediction, PoissonGradient, RidgeSweep
 from ..targets import Faster, PeakMemory, Seconds
 
 OLS = Estimator("linear_model", "LinearRegression")
@@ -18,6 +18,10 @@ RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1.0})
 FINE_OLS = Estimator("linear_model", "LinearRegression", {"tol": 1e-12})
 #: Next to no penalty, for data on which that is hard.
 FAINT_RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1e-10})
+#: "newton-cholesky" is scikit-learn's fastest on tall data, and as exact.
+POISSON = Estimator(
+    "linear_model", "PoissonRegressor", {"alpha": 0.01, "solver": "newton-cholesky", "tol": 1e-7}
+)
 
 ALPHAS = np.logspace(-3, 4, 50).tolist()
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
@@ -103,6 +107,13 @@ def _cases() -> Iterator[AnyCase]:
         Regression(20_000, 30, "float32", condition=1e4),
         fit(OLS),
         Coefficients(tolerance=1e-4, times_sklearn=3, extended=True),
+    )
+    yield Case(
+        "poisson-fit",
+        Counts(100_000, 50),
+        fit(POISSON),
+        PoissonGradient(alpha=0.01, tolerance=1e-6),
+        targets=(Faster(1.3),),
     )
 
 

@@ -119,3 +119,22 @@ def test_ratios():
     assert worst([], np.empty(0), np.empty(0)) is None
     found = worst([[1.0, 2.0], [3.0, 5.0]], np.array([[1.0, 2.0], [3.0, 4.0]]), np.full((2, 2), 0.5))
     assert (found.row, found.actual, found.expected, found.ratio, found.difference) == (1, 5.0, 4.0, 2.0, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_stays_within_its_bound_and_tells_overflow(dtype: type) -> None:
+    arithmetic = Arithmetic(np.dtype(dtype))
+    limit = float(np.log(np.finfo(dtype).max))
+    points = np.array([[-np.inf, -2 * limit, -5.0, 0.0, 5.0, limit - 1, limit, limit + 1, np.inf, np.nan]])
+    exact = points.astype(dtype)
+    tracked = Tracked.exactly(exact, arithmetic).exp()
+    with np.errstate(over="ignore"):
+        told = np.exp(exact).astype(np.float64)
+    decided = np.isfinite(tracked.error)
+    assert decided.tolist() == [[True] * 6 + [False] + [True] * 3]
+    both = decided & np.isfinite(told)
+    assert (np.abs(told[both] - tracked.value[both]) <= tracked.error[both]).all()
+    assert np.array_equal(np.isinf(told)[decided], np.isinf(tracked.value)[decided])
+    assert np.isnan(tracked.value[0, -1])
+    wide = Tracked.exactly(np.array([[1.0]]), arithmetic).multiply([[1.0]]).exp()
+    assert wide.error[0, 0] >= tracked.error[0, 3]

@@ -54,3 +54,20 @@ def _linear_domain(model: Any) -> Domain:
     weight = max(weights.max(initial=0.0), 0.0 if intercept is None else np.abs(intercept).max()) or 1.0
     spread = np.divide(weight, weights, out=np.ones_like(weights), where=weights > 0)
     return Domain(np.zeros_like(weights), spread)
+
+
+@converter(
+    "manyfit.linear_model.PoissonRegressor", "sklearn.linear_model.PoissonRegressor", output=PREDICTIONS
+)
+def poisson(model: Any, graph: Emitter, x: Value) -> Value:
+    """Write exp(X @ coef_ + intercept_), a vector."""
+    linear_predictor = linear.emit(model, graph, x)
+    return graph.node("Exp", linear_predictor, shape=linear_predictor.shape)
+
+
+@poisson.formula
+def _poisson_formula(model: Any, x: Tracked) -> Tracked:
+    return _linear_formula(model, x).exp()
+
+
+poisson.domain(_linear_domain)

@@ -1,0 +1,56 @@
+#include "linear_model/poisson.h"
+
+#include "bindings/numpy.h"
+#include "core/folds.h"
+
+namespace manyfit::bindings {
+namespace {
+
+PoissonJob poisson_job(const py::dict& settings) {
+  PoissonJob job;
+  job.split = py::cast<int64_t>(settings["split"]);
+  job.fit_intercept = py::cast<bool>(settings["fit_intercept"]);
+  job.alpha = py::cast<double>(settings["alpha"]);
+  job.tolerance = py::cast<double>(settings["tol"]);
+  job.max_iter = py::cast<int64_t>(settings["max_iter"]);
+  const auto start = vector_view<double>(settings["start"], "start");
+  job.start.resize(start.size);
+  for (int64_t i = 0; i < start.size; ++i) job.start(i) = start[i];
+  return job;
+}
+
+}  // namespace
+
+// poisson(X, y, w or None, folds, [settings], execution): [(coef, intercept, n_iter, status)]
+void bind_poisson(py::module_& m) {
+  m.def(
+      "poisson",
+      [](const py::array& X, const py::array& y, const py::object& w, const Folds& folds,
+         const std::vector<py::dict>& settings, const Execution& execution) {
+        std::vector<PoissonJob> jobs;
+        for (const py::dict& each : settings) {
+          jobs.push_back(poisson_job(each));
+          if (jobs.back().split < 0 || jobs.back().split >= folds.n_splits())
+            throw InvalidInput("split must be one of the folds'");
+        }
+        return by_dtype(X, [&]<class T>(T) {
+          const auto rows = matrix_view<T>(X, "X");
+          const auto targets = vector_view<T>(y, "y");
+          const auto weights = vector_view<T>(w, "sample_weight");
+          if (targets.size != rows.rows || (!w.is_none() && weights.size != rows.rows))
+            throw InvalidInput("y and sample_weight must have as many rows as X");
+          const auto models = run(execution, [&](const Context& context) {
+            return poisson_cpu(rows, targets, weights, folds, jobs, context);
+          });
+          py::list result;
+          for (const PoissonModel& model : models)
+            result.append(py::make_tuple(to_numpy(model.coef), model.intercept, model.n_iter,
+                                         static_cast<int>(model.status)));
+          return result;
+        });
+      },
+      py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::arg("folds"), py::arg("jobs"),
+      py::arg("execution"));
+}
+
+}  // namespace manyfit::bindings
