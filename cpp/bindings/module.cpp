@@ -28,6 +28,7 @@ PYBIND11_MODULE(MANYFIT_MODULE_NAME, m, py::mod_gil_not_used()) {
   manyfit::bindings::bind_core(m);
   manyfit::bindings::bind_linear_model(m);
   manyfit::bindings::bind_logistic(m);
+  manyfit::bindings::bind_ridge_loo(m);
   manyfit::bindings::bind_decomposition(m);
   manyfit::bindings::bind_truncated_svd(m);
   manyfit::bindings::bind_incremental_pca(m);

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 _Floats = NDArray[Any]  # float32 or float64
 _Linear = tuple[NDArray[float64], NDArray[float64], NDArray[bool_]]  # coef (jobs, t, d), intercept, reliable
 _LeastSquares = tuple[NDArray[float64], NDArray[float64], NDArray[bool_], list[int], list[NDArray[float64]]]
+_LeaveOneOut = tuple[
+    NDArray[float64], NDArray[float64] | None, bool
+]  # squares (alphas, t), residuals (rows, t, alphas), reliable
 _Components = tuple[
     NDArray[float64], NDArray[float64], NDArray[float64], float, bool
 ]  # mean, variance, components, total variance, reliable
@@ -103,6 +106,29 @@ def ridge_dual(
     alpha: NDArray[float64],
     execution: Execution,
 ) -> _Linear: ...
+def ridge_loo(
+    prepared: FoldGram | FoldQR,
+    X: _Floats,
+    Y: _Floats,
+    sample_weight: _Floats | None,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    alphas: Sequence[Sequence[float]],
+    keep: Sequence[bool],
+    execution: Execution,
+) -> list[_LeaveOneOut]: ...
+def ridge_loo_dual(
+    prepared: RowGram | RowQR,
+    X: _Floats,
+    Y: _Floats,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    alphas: Sequence[Sequence[float]],
+    keep: Sequence[bool],
+    execution: Execution,
+) -> list[_LeaveOneOut]: ...
 def nonnegative(
     prepared: FoldGram,
     splits: Sequence[int],

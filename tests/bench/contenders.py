@@ -118,6 +118,36 @@ def sweep(estimator: Estimator, params: Sequence[dict[str, Any]], folds: int) ->
     return Contender(MANYFIT, prepare_ours), grid_search(SKLEARN), grid_search(SKLEARNEX)
 
 
+def choice(estimator: Estimator, alphas: Sequence[float], folds: int | None) -> tuple[Contender, ...]:
+    """A ridge estimator that chooses among `alphas`, against scikit-learn's and ``GridSearchCV`` of the peers'.
+
+    Without folds every row is left out in turn, which none but scikit-learn's own class does.
+    """
+
+    def of(library: Library) -> Contender:
+        def prepare(data: Data, threads: int) -> Run:
+            cv = None if folds is None else _kfold(folds)
+            make = Estimator(estimator.module, estimator.name, {**estimator.params, "cv": cv}).of(
+                library, threads
+            )
+            return lambda: make().fit(data.X, data.y)
+
+        return Contender(
+            library, prepare, once=library is not MANYFIT, only_full=library is SKLEARN and bool(folds)
+        )
+
+    def prepare_search(data: Data, threads: int) -> Run:
+        from sklearn.model_selection import GridSearchCV
+
+        assert folds is not None
+        make = Estimator("linear_model", "Ridge").of(SKLEARNEX, threads)
+        return lambda: GridSearchCV(make(), {"alpha": list(alphas)}, cv=_kfold(folds)).fit(data.X, data.y)
+
+    if folds is None:
+        return of(MANYFIT), of(SKLEARN)
+    return of(MANYFIT), of(SKLEARN), Contender(SKLEARNEX, prepare_search, once=True)
+
+
 def _kfold(folds: int) -> Any:
     from sklearn.model_selection import KFold
 

@@ -289,3 +289,47 @@ class LogLoss(Quality):
         top = z.max(axis=1)
         losses = top + np.log(np.exp(z - top[:, None]).sum(axis=1)) - z[np.arange(len(z)), data.y]
         return float(losses.mean() + 0.5 * np.square(coef).sum() / (self.C * len(z)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeChoice(Quality):
+    """The penalty chosen, its score and the model, against direct solves of every penalty.
+
+    Without folds the score is the mean squared error, negative, of rows left out one at a time, from the
+    diagonal of each hat matrix; with folds it is the mean R^2 of the folds left out.
+    """
+
+    alphas: Sequence[float]
+    folds: int | None = None
+
+    what: ClassVar[str] = "penalty, score and coefficients as of direct solves"
+
+    def reference(self, data: Data) -> tuple[float, float, exact.LinearModel]:
+        """Penalty, score and model."""
+        assert data.y is not None
+        if self.folds is not None:
+            scores = (
+                RidgeSweep(alphas=self.alphas, folds=self.folds, tolerance=0).reference(data)[1].mean(axis=1)
+            )
+        else:
+            scores = np.array([self._left_out(data.X, data.y, alpha) for alpha in self.alphas])
+        best = int(np.argmax(scores))
+        return self.alphas[best], float(scores[best]), exact.ridge(data.X, data.y, self.alphas[best])
+
+    @staticmethod
+    def _left_out(X: Array, y: Array, alpha: float) -> float:
+        A, b = X - X.mean(axis=0), y - y.mean()
+        inverse = np.linalg.inv(A.T @ A + alpha * np.eye(A.shape[1]))
+        residual = b - A @ (inverse @ (A.T @ b))
+        leverage = 1 / len(A) + np.einsum("ij,ij->i", A @ inverse, A)
+        return float(-np.mean(np.square(residual / (1 - leverage))))
+
+    def error(self, result: Any, expected: tuple[float, float, exact.LinearModel], data: Data) -> float:
+        """The largest of the three errors; another penalty is no answer."""
+        assert data.y is not None
+        alpha, score, answer = expected
+        search = hasattr(result, "best_params_")
+        if (result.best_params_["alpha"] if search else result.alpha_) != alpha:
+            return float("inf")
+        model = result.best_estimator_ if search else result
+        return _largest(abs(float(result.best_score_) / score - 1), _linear_error(model, answer, data.y))

@@ -5,6 +5,7 @@ from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._logistic import LogisticRegression
 from manyfit.linear_model._poisson import PoissonRegressor
 from manyfit.linear_model._ridge import Ridge
+from manyfit.linear_model._ridge_cv import RidgeCV
 
 __all__ = [
     "GradientDescentClassifier",
@@ -13,4 +14,5 @@ __all__ = [
     "LogisticRegression",
     "PoissonRegressor",
     "Ridge",
+    "RidgeCV",
 ]

@@ -16,7 +16,7 @@ from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset, plain
 from manyfit.splits import Splits
 
-__all__ = ["LinearEstimator", "PreparedJobs"]
+__all__ = ["LinearEstimator", "PreparedJobs", "grouped", "left_out_errors", "r2"]
 
 
 # Where rows are fewer than columns, non-negative fits still take a Gram of up to so many columns.
@@ -160,7 +160,7 @@ class LinearEstimator(Estimator):
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
         left: list[Job] = []
-        for group in _grouped(jobs, dataset, splits):
+        for group in grouped(jobs, dataset, splits):
             solved = cls._solve(group)
             for job, ok in zip(group.jobs, solved, strict=True):
                 if not ok:
@@ -207,26 +207,8 @@ class LinearEstimator(Estimator):
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
     ) -> NDArray[np.float64] | None:
         """R^2 of every job on its left-out rows, from their moments."""
-        if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
-            return None
-        scores: dict[int, float] = {}
-        for group in _grouped(jobs, dataset, splits):
-            if group.dual or min(len(splits.test_rows(job.split)) for job in group.jobs) < 2:
-                return None
-            coef = np.stack([np.atleast_2d(job.estimator.coef_) for job in group.jobs]).astype(np.float64)
-            targets = group.Y.shape[1]
-            intercept = np.stack(
-                [
-                    np.broadcast_to(np.asarray(job.estimator.intercept_, np.float64), targets)
-                    for job in group.jobs
-                ]
-            )
-            residual, total = core.squared_errors(
-                group.gram(), group.splits, coef, intercept, group.execution
-            )
-            for job, score in zip(group.jobs, _r2(residual, total), strict=True):
-                scores[id(job.estimator)] = score
-        return np.array([scores[id(job.estimator)] for job in jobs])
+        errors = left_out_errors(jobs, dataset, splits)
+        return None if errors is None else r2(*errors)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict targets.
@@ -264,7 +246,7 @@ class LinearEstimator(Estimator):
             raise ValueError(f"intercept_ must be a number or have shape {targets}, got {intercept.shape}")
 
 
-def _grouped(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Iterator[PreparedJobs]:
+def grouped(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Iterator[PreparedJobs]:
     """Jobs by the group of splits they belong to."""
     for folds in splits.groups:
         place = {split: i for i, split in enumerate(folds.splits)}
@@ -273,10 +255,39 @@ def _grouped(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Iterator[
             yield PreparedJobs(members, [place[job.split] for job in members], dataset, folds)
 
 
-def _r2(residual: NDArray[np.float64], total: NDArray[np.float64]) -> list[float]:
+def left_out_errors(
+    jobs: Sequence[Job], dataset: Dataset, splits: Splits
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Squared errors of every job on its left-out rows and squares of these about their mean, (jobs, targets).
+
+    From the rows' moments, without a pass over X; None where there is no such way.
+    """
+    if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+        return None
+    place = {id(job.estimator): i for i, job in enumerate(jobs)}
+    residuals: NDArray[np.float64] | None = None
+    totals: NDArray[np.float64] | None = None
+    for group in grouped(jobs, dataset, splits):
+        if group.dual or min(len(splits.test_rows(job.split)) for job in group.jobs) < 2:
+            return None
+        coef = np.stack([np.atleast_2d(job.estimator.coef_) for job in group.jobs]).astype(np.float64)
+        targets = group.Y.shape[1]
+        intercept = np.stack(
+            [np.broadcast_to(np.asarray(job.estimator.intercept_, np.float64), targets) for job in group.jobs]
+        )
+        if residuals is None or totals is None:
+            residuals, totals = np.empty((len(jobs), targets)), np.empty((len(jobs), targets))
+        rows = [place[id(job.estimator)] for job in group.jobs]
+        residuals[rows], totals[rows] = core.squared_errors(
+            group.gram(), group.splits, coef, intercept, group.execution
+        )
+    return None if residuals is None or totals is None else (residuals, totals)
+
+
+def r2(residual: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over targets of 1 - residual / total, for each job; constant targets as r2_score has them."""
     exact = residual == 0
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(total > 0, 1 - residual / total, np.where(exact, 1.0, 0.0))
-    scores: list[float] = values.mean(axis=1).tolist()
+    scores: NDArray[np.float64] = values.mean(axis=1)
     return scores

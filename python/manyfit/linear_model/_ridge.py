@@ -13,7 +13,7 @@ from manyfit.base import Estimator
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 
-__all__ = ["Ridge"]
+__all__ = ["Ridge", "solve_ridge"]
 
 
 class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
@@ -131,18 +131,25 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
     @classmethod
     def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
         positive = np.array([job.estimator.positive for job in group.jobs])
+        alpha = np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
         solved = np.ones(len(group.jobs), dtype=bool)
         for kind in (False, True):
             chosen = positive == kind
             if chosen.any():
-                solved[chosen] = _solve_kind(group.subset(chosen), positive=kind)
+                solved[chosen] = solve_ridge(group.subset(chosen), alpha[chosen], positive=kind)
+        for b in np.flatnonzero(solved).tolist():
+            model = group.jobs[b].estimator
+            model.n_iter_ = None
+            model.solver_ = model.solver
+            if model.solver == "auto":
+                model.solver_ = "lbfgs" if model.positive else "cholesky"
         return solved
 
 
-def _solve_kind(group: PreparedJobs, positive: bool) -> NDArray[np.bool_]:
+def solve_ridge(group: PreparedJobs, alpha: NDArray[np.float64], positive: bool = False) -> NDArray[np.bool_]:
+    """Fit the jobs with penalties alpha (jobs, targets); False for those that are left to scikit-learn."""
     if group.dual and not positive:
-        return group.solve_dual(_attempt_dual)
-    alpha = _penalties(group)
+        return _solve_dual(group, alpha)
     kernels, jobs = group.kernels, (group.splits, group.fit_intercept, alpha)
     if positive:
         if group.too_wide_for_gram:
@@ -160,25 +167,26 @@ def _solve_kind(group: PreparedJobs, positive: bool) -> NDArray[np.bool_]:
     return np.ones(len(group.jobs), dtype=bool)
 
 
-def _attempt_dual(group: PreparedJobs, form: core.RowGram | core.RowQR) -> NDArray[np.bool_]:
-    result = group.kernels.ridge_dual(
-        form,
-        group.X,
-        group.Y,
-        group.weights,
-        group.folds,
-        group.splits,
-        group.fit_intercept,
-        _penalties(group),
-        group.execution,
-    )
-    solved: NDArray[np.bool_] = result[2]
-    _keep(group, result, solved)
-    return solved
+def _solve_dual(group: PreparedJobs, alpha: NDArray[np.float64]) -> NDArray[np.bool_]:
+    of = {id(job): penalties for job, penalties in zip(group.jobs, alpha, strict=True)}
 
+    def attempt(part: PreparedJobs, form: core.RowGram | core.RowQR) -> NDArray[np.bool_]:
+        result = part.kernels.ridge_dual(
+            form,
+            part.X,
+            part.Y,
+            part.weights,
+            part.folds,
+            part.splits,
+            part.fit_intercept,
+            np.array([of[id(job)] for job in part.jobs]),
+            part.execution,
+        )
+        solved: NDArray[np.bool_] = result[2]
+        _keep(part, result, solved)
+        return solved
 
-def _penalties(group: PreparedJobs) -> NDArray[np.float64]:
-    return np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
+    return group.solve_dual(attempt)
 
 
 def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_]) -> None:
@@ -188,7 +196,3 @@ def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_
         model._store(group.dataset, coef[b], intercept[b])
         if group.Y.shape[1] == 1:
             model.coef_ = model.coef_.ravel()  # as scikit-learn has it, also for y of shape (n_samples, 1)
-        model.n_iter_ = None
-        model.solver_ = model.solver
-        if model.solver == "auto":
-            model.solver_ = "lbfgs" if model.positive else "cholesky"

@@ -107,8 +107,11 @@ def answers(model: Any, X: Any) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(getattr(model, name)(X)) for name in names}
 
 
-# Parameters that do not change what is learned, or change it at random.
-_NOT_VARIED = frozenset({"n_jobs", "device", "random_state", "verbose", "copy", "copy_X", "warm_start"})
+# Parameters that do not change what is learned, or change it at random; scorers are scikit-learn's, and most of
+# them suit other data.
+_NOT_VARIED = frozenset(
+    {"n_jobs", "device", "random_state", "verbose", "copy", "copy_X", "warm_start", "scoring"}
+)
 
 
 def variations(estimator: Any) -> list[dict[str, Any]]:

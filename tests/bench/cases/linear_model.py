@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..case import AnyCase, Case, ImportCase
-from ..contenders import Estimator, apply, fit, sweep
+from ..contenders import Estimator, apply, choice, fit, sweep
 from ..data import Counts, Regression
-from ..quality import Coefficients, LinearPrediction, PoissonGradient, RidgeSweep
+from ..quality import Coefficients, LinearPrediction, PoissonGradient, RidgeChoice, RidgeSweep
 from ..targets import Faster, PeakMemory, Seconds
 
 OLS = Estimator("linear_model", "LinearRegression")
@@ -24,6 +24,7 @@ POISSON = Estimator(
 )
 
 ALPHAS = np.logspace(-3, 4, 50).tolist()
+RIDGE_CV = Estimator("linear_model", "RidgeCV", {"alphas": ALPHAS})
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 
 
@@ -54,6 +55,17 @@ def _cases() -> Iterator[AnyCase]:
         targets=(Faster(200, than="scikit-learn-intelex"),),
         first_call=True,
     )
+    for name, folds, target in (
+        ("ridge-cv-leave-one-out-50", None, Faster(50, than="scikit-learn")),
+        ("ridge-cv-50x5", 5, Faster(150, than="scikit-learn-intelex")),
+    ):
+        yield Case(
+            name,
+            Regression(200_000, 100),
+            choice(RIDGE_CV, ALPHAS, folds),
+            RidgeChoice(alphas=tuple(ALPHAS), folds=folds, tolerance=1e-8),
+            targets=(target,),
+        )
     for name, estimator, alpha in (("ols", OLS, 0.0), ("ridge", RIDGE, 1.0)):
         yield Case(
             f"{name}-fit",

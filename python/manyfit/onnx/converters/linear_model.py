@@ -28,8 +28,10 @@ def _intercept(model: Any) -> Matrix | None:
     "manyfit.linear_model.GradientDescentRegressor",
     "manyfit.linear_model.LinearRegression",
     "manyfit.linear_model.Ridge",
+    "manyfit.linear_model.RidgeCV",
     "sklearn.linear_model.LinearRegression",
     "sklearn.linear_model.Ridge",
+    "sklearn.linear_model.RidgeCV",
     output=PREDICTIONS,
 )
 def linear(model: Any, graph: Emitter, x: Value) -> Value:
