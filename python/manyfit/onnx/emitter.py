@@ -24,10 +24,11 @@ FloatDType = np.dtype[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor in the graph: its name and its shape behind the batch axis."""
+    """A tensor in the graph: its name, its shape behind the batch axis, and whether it holds int64."""
 
     name: str
     shape: tuple[int, ...]
+    integer: bool = False
 
 
 class Emitter(ABC):
@@ -75,18 +76,25 @@ class Emitter(ABC):
         self._add_constant(unique, rounded)
         return unique
 
-    def integers(self, name: str, values: Sequence[int]) -> str:
+    def integers(self, name: str, values: Sequence[int] | npt.NDArray[np.int64]) -> str:
         """Store an int64 constant (axes, indices) and return its name in the graph."""
         unique = self._unique(name)
         self._add_constant(unique, np.asarray(values, dtype=np.int64))
         return unique
 
-    def node(self, op: str, *inputs: Value | str, shape: tuple[int, ...], **attributes: Any) -> Value:
+    def node(
+        self,
+        op: str,
+        *inputs: Value | str,
+        shape: tuple[int, ...],
+        integer: bool = False,
+        **attributes: Any,
+    ) -> Value:
         """Append the operator `op` and return its one output, of `shape` behind the batch axis."""
         names = [each.name if isinstance(each, Value) else each for each in inputs]
         output = self._unique(op.lower())
         self._add_node(op, names, output, attributes)
-        return Value(output, shape)
+        return Value(output, shape, integer)
 
     def product(self, x: Value, weights: str, *intercept: str, columns: int) -> Value:
         """Append x @ weights + intercept, always as Gemm.
@@ -98,7 +106,26 @@ class Emitter(ABC):
 
     def drop_column(self, value: Value) -> Value:
         """Turn a single column [N, 1] into a vector [N], as `predict` does for one target."""
-        return self.node("Squeeze", value, self.integers("column_axis", [1]), shape=())
+        return self.squeeze(value)
+
+    def squeeze(self, value: Value) -> Value:
+        """Turn a single column [N, 1] into a vector [N]."""
+        return self.node("Squeeze", value, self.integers("column_axis", [1]), shape=(), integer=value.integer)
+
+    def row_sum(self, value: Value) -> Value:
+        """Append the sum of every row, as a column [N, 1]."""
+        return self.node("ReduceSum", value, self.integers("sum_axis", [1]), shape=(1,), keepdims=1)
+
+    def label(self, scores: Value, labels: npt.NDArray[np.int64]) -> Value:
+        """Append the label [N] of the largest score; of one column, the second label where it is > 0."""
+        if scores.shape == (1,):
+            above = self.node("Greater", self.squeeze(scores), self.constant("zero", 0.0), shape=())
+            index = self.node("Cast", above, shape=(), integer=True, to=int(onnx.TensorProto.INT64))
+        else:
+            index = self.node("ArgMax", scores, shape=(), integer=True, axis=1, keepdims=0)
+        if np.array_equal(labels, np.arange(len(labels))):
+            return index
+        return self.node("Gather", self.integers("labels", labels), index, shape=(), integer=True, axis=0)
 
 
 class GraphEmitter(Emitter):
@@ -134,8 +161,8 @@ class GraphEmitter(Emitter):
         graph = helper.make_graph(
             self._nodes,
             name,
-            [self._value_info(self.input.name, self.input.shape)],
-            [self._value_info(output, value.shape) for output, value in outputs.items()],
+            [self._value_info(self.input.name, self.input)],
+            [self._value_info(output, value) for output, value in outputs.items()],
             self._constants,
         )
         # Only what the nodes need is stamped: an unused operator set would exclude runtimes for nothing.
@@ -158,5 +185,6 @@ class GraphEmitter(Emitter):
                 merged.append(node)
         self._nodes = merged
 
-    def _value_info(self, name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, DTYPES[self.dtype.name], ["N", *shape])
+    def _value_info(self, name: str, value: Value) -> onnx.ValueInfoProto:
+        dtype = int(onnx.TensorProto.INT64) if value.integer else DTYPES[self.dtype.name]
+        return helper.make_tensor_value_info(name, dtype, ["N", *value.shape])

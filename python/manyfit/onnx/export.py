@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,11 @@ from manyfit._atomic import atomic_write
 from manyfit.exceptions import ExportMismatch
 from manyfit.onnx import metadata as meta
 from manyfit.onnx.bounds import Matrix
-from manyfit.onnx.compare import worst
 from manyfit.onnx.emitter import FloatDType, GraphEmitter, Value
 from manyfit.onnx.files import MAX_FILE_BYTES
 from manyfit.onnx.probes import PROBE_SEED, Probes, make_probes
 from manyfit.onnx.profiles import get_dtype, get_profile
-from manyfit.onnx.registry import Step, public_name, steps_of
+from manyfit.onnx.registry import Output, Step, emit_steps, public_name, steps_of
 from manyfit.onnx.runtimes import onnxruntime_runner, versions
 from manyfit.onnx.verify import Verification, native_dtype, verify_export
 
@@ -60,7 +60,9 @@ def to_onnx(
     -------
     onnx.ModelProto
         The model: input ``X`` [N, n_features]; output ``predictions`` (regressors, shaped like
-        `predict`) or ``transformed`` (transformers); see the documentation for its metadata.
+        `predict`), ``transformed`` (transformers), or, of classifiers, ``label`` [N] with
+        ``probabilities`` [N, n_classes] or, where there is no `predict_proba`, ``scores``; see the
+        documentation for its metadata.
 
     Raises
     ------
@@ -91,16 +93,14 @@ def to_onnx(
     user_rows = _user_rows(X, steps[0].estimator, n_features)
 
     emitter = GraphEmitter(export_dtype, chosen, n_features)
-    value = emitter.input
-    for step in steps:
-        value = step.converter.emit(step.estimator, emitter, value)
-    output = steps[-1].converter.output.name
-    graph = emitter.build(name.rpartition(".")[2], {output: value})
+    values = emit_steps(steps, emitter, emitter.input)
+    named = {output.name: value for output, value in zip(steps[-1].outputs, values, strict=True)}
+    graph = emitter.build(name.rpartition(".")[2], named)
 
     grid = min(export_dtype, native_dtype(steps), key=lambda each: each.itemsize)
     probes = make_probes(steps[0].converter.inputs(steps[0].estimator), export_dtype, grid, user_rows)
     verification = verify_export(name, model, steps, graph, probes)
-    meta.stamp(graph, _metadata(name, steps, profile, export_dtype, value, probes, verification))
+    meta.stamp(graph, _metadata(name, steps, profile, export_dtype, values, probes, verification))
     serialized = _checked_bytes(name, graph)
     if path is not None:
         with atomic_write(path) as file:
@@ -130,12 +130,25 @@ def _metadata(
     steps: list[Step],
     profile: str,
     dtype: FloatDType,
-    value: Value,
+    values: tuple[Value, ...],
     probes: Probes,
     verification: Verification,
 ) -> meta.Metadata:
-    first = steps[0].estimator
+    first, outputs = steps[0].estimator, steps[-1].outputs
     names = getattr(first, "feature_names_in_", None)
+    classes = next((output.classes for output in outputs if output.classes is not None), None)
+    found: dict[str, Any] = {
+        "probe_seed": PROBE_SEED,
+        "probe_rows": len(probes.rows),
+        "undecided_rows": verification.undecided,
+        "max_error": verification.max_error,
+        "max_error_bound": verification.max_error_bound,
+        "worst_ratio": verification.worst_ratio,
+        "runtimes": versions(),
+    }
+    if classes is not None:
+        found["undecided_labels"] = verification.undecided_labels
+        found["other_labels"] = verification.other_labels
     return meta.Metadata(
         version=str(getattr(manyfit, "__version__", "unknown")),
         estimator=name,
@@ -144,41 +157,47 @@ def _metadata(
         dtype=dtype.name,
         n_features=int(first.n_features_in_),
         feature_names=None if names is None else [str(each) for each in names],
-        output={
-            "name": steps[-1].converter.output.name,
-            "dtype": dtype.name,
-            "shape": ["N", *value.shape],
-        },
-        verification={
-            "probe_seed": PROBE_SEED,
-            "probe_rows": len(probes.rows),
-            "undecided_rows": verification.undecided,
-            "max_error": verification.max_error,
-            "max_error_bound": verification.max_error_bound,
-            "worst_ratio": verification.worst_ratio,
-            "runtimes": versions(),
-        },
-        golden=_golden(probes, verification),
+        outputs=[
+            {"name": output.name, "dtype": str(output.dtype(dtype)), "shape": ["N", *value.shape]}
+            for output, value in zip(outputs, values, strict=True)
+        ],
+        classes=classes,
+        verification=found,
+        golden=_golden(probes, outputs, verification),
     )
 
 
-def _golden(probes: Probes, verification: Verification) -> meta.Golden:
+def _golden(probes: Probes, outputs: tuple[Output, ...], verification: Verification) -> meta.Golden:
     """Choose golden rows: every kind of probe in turn, as many as fit, decided ones only."""
-    width = probes.rows.shape[1] + 2 * max(1, verification.expected[:1].size)
+    width = probes.rows.shape[1] + 2 * max(1, sum(each[:1].size for each in verification.expected))
     count = int(np.clip(_GOLDEN_NUMBERS // width, _MIN_GOLDEN_ROWS, _MAX_GOLDEN_ROWS))
-    decided = np.isfinite(verification.tolerance).reshape(len(probes.rows), -1).all(axis=1)
-    of_kind: dict[str, list[int]] = {}
-    for row in np.flatnonzero(decided):
-        of_kind.setdefault(probes.kinds[row], []).append(int(row))
-    # Round robin: the first row of every kind, then the second of every kind, and so on.
-    ranked = sorted((rank, kind, row) for kind, rows in of_kind.items() for rank, row in enumerate(rows))
+    decided = np.flatnonzero(verification.decided()).tolist()
+    # Round robin: the first row of every kind, then the second of every kind, and so on; within a kind
+    # the labels take turns.
+    turns: Counter[tuple[str, float]] = Counter()
+    of_kind: dict[str, list[tuple[int, int]]] = {}
+    for row in decided:
+        kind, label = probes.kinds[row], _label(outputs, verification, row)
+        of_kind.setdefault(kind, []).append((row if label is None else turns[kind, label], row))
+        turns[kind, label or 0.0] += 1
+    ranked = sorted(
+        (rank, kind, row) for kind, rows in of_kind.items() for rank, (_, row) in enumerate(sorted(rows))
+    )
     chosen = [row for _, _, row in ranked[:count]]
     return meta.Golden(
         rows=probes.rows[chosen],
         kinds=tuple(probes.kinds[row] for row in chosen),
-        expected=verification.expected[chosen],
-        tolerance=verification.tolerance[chosen],
+        expected=tuple(each[chosen] for each in verification.expected),
+        tolerance=tuple(each[chosen] for each in verification.tolerance),
     )
+
+
+def _label(outputs: tuple[Output, ...], verification: Verification, row: int) -> float | None:
+    """Return a probe's label, None where the model gives none."""
+    for output, expected in zip(outputs, verification.expected, strict=True):
+        if output.classes is not None:
+            return float(expected[row])
+    return None
 
 
 def _checked_bytes(name: str, graph: onnx.ModelProto) -> bytes:
@@ -190,8 +209,8 @@ def _checked_bytes(name: str, graph: onnx.ModelProto) -> bytes:
     serialized: bytes = graph.SerializeToString()
     parsed = onnx.ModelProto.FromString(serialized)
     data = meta.read(parsed)
-    (answer,) = onnxruntime_runner(serialized)(data.golden.rows)
-    found = worst(answer, data.golden.expected, data.golden.tolerance)
-    if not meta.is_intact(serialized, parsed) or found is None or found.ratio > 1:
+    answers = onnxruntime_runner(serialized)(data.golden.rows)
+    found = [nearest for nearest in data.compare(answers) if nearest is None or nearest.ratio > 1]
+    if not meta.is_intact(serialized, parsed) or found:
         raise ExportMismatch(f"{name}: the serialised model is not the one that was verified: {found}")
     return serialized

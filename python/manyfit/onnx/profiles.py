@@ -27,14 +27,17 @@ DTYPES: dict[str, int] = {"float32": int(TensorProto.FLOAT), "float64": int(Tens
 
 _FLOATS = frozenset(DTYPES.values())
 _INT64 = frozenset({int(TensorProto.INT64)})
+_BOOL = frozenset({int(TensorProto.BOOL)})
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One allowed operator: its version and the element types of its inputs."""
+    """One allowed operator: its version and the element types of its inputs and its output."""
 
     version: int
     dtypes: frozenset[int] = _FLOATS
+    # The element types of the output; None for those of the inputs.
+    output: frozenset[int] | None = None
     # Inputs whose element type differs from the others, by position (axes and the like).
     special: dict[int, frozenset[int]] = field(default_factory=dict)
 
@@ -48,16 +51,31 @@ class Profile:
     operators: dict[tuple[str, str], Operator]
 
 
+_AXES = {1: _INT64}
+
 _PORTABLE_OPERATORS = {
+    ("", "Abs"): Operator(13),
     ("", "Add"): Operator(14),
+    ("", "ArgMax"): Operator(13, output=_INT64),
+    ("", "Cast"): Operator(13, _BOOL, _INT64),
     ("", "Clip"): Operator(13),
+    ("", "Concat"): Operator(13),
     ("", "Div"): Operator(14),
+    ("", "Equal"): Operator(13, output=_BOOL),
     ("", "Exp"): Operator(13),
+    ("", "Gather"): Operator(13, _INT64),
     ("", "Gemm"): Operator(13),
+    ("", "Greater"): Operator(13, output=_BOOL),
     ("", "Identity"): Operator(16),
+    ("", "Log"): Operator(13),
+    ("", "Min"): Operator(13),
     ("", "Mul"): Operator(14),
-    ("", "Squeeze"): Operator(13, special={1: _INT64}),
+    ("", "Neg"): Operator(13),
+    ("", "ReduceSum"): Operator(13, special=_AXES),
+    ("", "Softmax"): Operator(13),
+    ("", "Squeeze"): Operator(13, special=_AXES),
     ("", "Sub"): Operator(14),
+    ("", "Where"): Operator(16, special={0: _BOOL}),
 }
 
 PROFILES: dict[str, Profile] = {
@@ -168,7 +186,8 @@ def _check_dtypes(model: onnx.ModelProto, profile: Profile) -> None:
     for node in graph.node:
         operator = profile.operators[node.domain, node.op_type]
         expected = [operator.special.get(i, operator.dtypes) for i in range(len(node.input))]
-        named = [*zip(node.input, expected, strict=True), *((name, operator.dtypes) for name in node.output)]
+        given = operator.dtypes if operator.output is None else operator.output
+        named = [*zip(node.input, expected, strict=True), *((name, given) for name in node.output)]
         for name, dtypes in named:
             if name and types.get(name) not in dtypes:
                 raise ValueError(

@@ -6,15 +6,17 @@ import os
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from manyfit.exceptions import ModelFormatError
 from manyfit.onnx import metadata as meta
-from manyfit.onnx.compare import Worst, worst
+from manyfit.onnx.compare import Worst
 from manyfit.onnx.files import read_model
-from manyfit.onnx.metadata import Metadata
+from manyfit.onnx.metadata import LABEL_DTYPE, Metadata
 from manyfit.onnx.probes import CALIBRATION
 from manyfit.onnx.profiles import DTYPES, INPUT_NAME, PROFILES, check_model
 from manyfit.onnx.runtimes import onnxruntime_runner, versions
@@ -60,14 +62,21 @@ class VerifyReport:
     def lines(self) -> list[str]:
         """Return the report as lines of at most 79 columns."""
         data = self.metadata
-        shape = ", ".join(str(n) for n in data.output["shape"])
+        outputs = ", ".join(
+            f"{output['name']} [{', '.join(str(n) for n in output['shape'])}]" for output in data.outputs
+        )
         graph = f"profile {data.profile}, {data.dtype}, {data.n_features} features"
         found = [
             ("estimator", f"{self.estimator}, exported by manyfit {data.version}"),
-            ("graph", f"{graph} -> {data.output['name']} [{shape}]"),
+            ("graph", f"{graph} -> {outputs}"),
             ("exported on", _versions(data.verification["runtimes"])),
             ("runs on", _versions(self.runtimes)),
         ]
+        if data.classes is not None:
+            said = "values" if data.classes.by_value else "indices"
+            found.insert(2, ("classes", f"{_shortened(data.classes.names)}; labels are their {said}"))
+            undecided, rows = data.verification["undecided_labels"], data.verification.get("probe_rows")
+            found.append(("undecided", f"labels of {undecided} of {rows} probes when exported"))
         if self.golden_rows:
             found.append(("replayed", f"{self.golden_rows} golden rows, together and one by one"))
             share = f"{self.worst_ratio:.2f} of its bound in the worst row"
@@ -118,12 +127,14 @@ def verify_file(path: str | os.PathLike[str]) -> VerifyReport:
 def _check_graph(model: onnx.ModelProto, data: Metadata) -> None:
     """Raise ValueError unless the graph is one this package could have written for this metadata."""
     check_model(model, PROFILES[data.profile])
-    shapes = [(INPUT_NAME, ["N", data.n_features]), (data.output["name"], data.output["shape"])]
+    expected = [(INPUT_NAME, data.dtype, ["N", data.n_features])]
+    expected += [(output["name"], output["dtype"], output["shape"]) for output in data.outputs]
+    types = DTYPES | {LABEL_DTYPE: int(onnx.TensorProto.INT64)}
     values = [*model.graph.input, *model.graph.output]
-    for value, (name, shape) in zip(values, shapes, strict=True):
+    for value, (name, dtype, shape) in zip(values, expected, strict=True):
         tensor = value.type.tensor_type
         found = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
-        if value.name != name or found != shape or tensor.elem_type != DTYPES[data.dtype]:
+        if value.name != name or found != shape or tensor.elem_type != types[dtype]:
             raise ValueError(f"the graph's {value.name!r} is not what the metadata says")
 
 
@@ -131,31 +142,49 @@ def _replay(path: str, serialized: bytes, data: Metadata) -> VerifyReport:
     golden = data.golden
     try:
         run = onnxruntime_runner(serialized)
-        together = run(golden.rows)[0]
-        singly = [run(golden.rows[i : i + 1])[0] for i in range(len(golden.rows))]
-        answers = [together, np.concatenate(singly)]
+        together = run(golden.rows)
+        singly = [run(golden.rows[i : i + 1]) for i in range(len(golden.rows))]
+        answers = [together, [np.concatenate(parts) for parts in zip(*singly, strict=True)]]
     except Exception as error:
         return _report(path, data, (f"ONNX Runtime cannot run the graph: {_plain(error)}",), [])
     found, failures = [], []
-    for answer, batch in zip(answers, ("together", "one by one"), strict=True):
-        same_shape = answer.shape == golden.expected.shape
-        nearest = worst(answer, golden.expected, golden.tolerance) if same_shape else None
-        if nearest is None:
-            failures.append(f"golden rows {batch}: shape {answer.shape}, not {golden.expected.shape}")
-            continue
-        ordinary = [kind == CALIBRATION for kind in golden.kinds]
-        errors = np.abs(answer[ordinary].astype(np.float64) - golden.expected[ordinary])
-        found.append((nearest, float(errors.max(initial=0.0))))
-        if nearest.ratio > 1:
-            failures.append(_mismatch(nearest, golden.kinds[nearest.row], batch))
+    ordinary = [kind == CALIBRATION for kind in golden.kinds]
+    for told, batch in zip(answers, ("together", "one by one"), strict=True):
+        for place, nearest in enumerate(data.compare(told)):
+            if nearest is None:
+                failures.append(_wrong_output(data, told, place, batch))
+                continue
+            is_label = data.outputs[place]["dtype"] == LABEL_DTYPE
+            errors = np.abs(told[place][ordinary].astype(np.float64) - golden.expected[place][ordinary])
+            found.append((nearest, 0.0 if is_label else float(errors.max(initial=0.0))))
+            if nearest.ratio > 1:
+                failures.append(_mismatch(data, place, nearest, batch))
     return _report(path, data, tuple(failures), found)
 
 
-def _mismatch(found: Worst, kind: str, batch: str) -> str:
+def _wrong_output(data: Metadata, told: list[npt.NDArray[Any]], place: int, batch: str) -> str:
+    """Describe an output of another type or shape."""
+    found = [f"{each.dtype} {each.shape}" for each in told[place : place + 1]]
+    output, shape = data.outputs[place], data.golden.expected[place].shape
+    return f"golden rows {batch}: {output['name']} is {found}, not {output['dtype']} {shape}"
+
+
+def _mismatch(data: Metadata, place: int, found: Worst, batch: str) -> str:
+    kind, output = data.golden.kinds[found.row], data.outputs[place]
+    row = f"golden row {found.row} ({kind}, {batch})"
+    if data.classes is not None and output["dtype"] == LABEL_DTYPE:
+        expected, actual = (data.classes.show(place) for place in (found.expected, found.actual))
+        return f"{row}: expected {_plain(expected)}, got {_plain(actual)}"
     return (
-        f"golden row {found.row} ({kind}, {batch}): expected {found.expected:.9g}, "
-        f"got {found.actual:.9g}, difference {found.difference:.3g}, bound {found.bound:.3g}"
+        f"{row}: expected {found.expected:.9g}, got {found.actual:.9g}, "
+        f"difference {found.difference:.3g}, bound {found.bound:.3g}"
     )
+
+
+def _shortened(names: tuple[Any, ...]) -> str:
+    """Return the classes in a line, the first few of many."""
+    shown = ", ".join(_plain(repr(name))[:40] for name in names[:8])
+    return f"{len(names)}: {shown}{', ...' if len(names) > 8 else ''}"
 
 
 def _report(
@@ -173,8 +202,8 @@ def _report(
     )
 
 
-def _plain(error: Exception) -> str:
-    """Return an error's text on one line, without what a hostile file could do to a terminal."""
+def _plain(error: object) -> str:
+    """Return the text of an error or a class on one line, without what a hostile file could do to a terminal."""
     text = " ".join(str(error).split())
     return "".join(c if c.isprintable() else "?" for c in text)[:500]
 

@@ -7,7 +7,8 @@ any scikit-learn pipeline that skl2onnx converts, with nothing to register::
         return skl2onnx_hooks.onnx_parser(self)
 
 skl2onnx's conventions hold there: the output is called ``variable`` and has two axes, a single
-target being a column [N, 1]. The result is not compared with the model; `manyfit.onnx.to_onnx` is
+target being a column [N, 1]. Classifiers give ``label`` [N] and ``probabilities`` or ``scores``. The
+result is not compared with the model; `manyfit.onnx.to_onnx` is
 the way to a verified file.
 """
 
@@ -22,7 +23,7 @@ from onnx import TensorProto, numpy_helper
 
 from manyfit.onnx.emitter import Emitter, FloatDType, GraphEmitter, Value
 from manyfit.onnx.profiles import PROFILES, get_dtype
-from manyfit.onnx.registry import steps_of
+from manyfit.onnx.registry import emit_steps, steps_of
 
 OUTPUT_NAME = "variable"
 MIN_OPSET = 13
@@ -66,10 +67,20 @@ class _ContainerEmitter(Emitter):
 
 
 def onnx_parser(estimator: Any) -> Callable[..., list[str]]:
-    """Return the parser: the estimator's one output, of the input's float type."""
+    """Return the parser: the estimator's outputs, numbers in the input's float type."""
 
-    def parse(scope: Any = None, inputs: Any = None) -> list[str]:
-        return [OUTPUT_NAME]
+    def parse(scope: Any = None, inputs: Any = None) -> list[Any]:
+        outputs = steps_of(estimator)[-1].outputs
+        if len(outputs) == 1:
+            return [OUTPUT_NAME]
+        from skl2onnx.common.data_types import Int64TensorType
+
+        return [
+            output.name
+            if output.classes is None
+            else scope.declare_local_variable(output.name, Int64TensorType())
+            for output in outputs
+        ]
 
     return parse
 
@@ -86,7 +97,8 @@ def onnx_shape_calculator(estimator: Any) -> Callable[[Any], None]:
                 f"{type(estimator).__name__}: fitted on {expected} features, the ONNX input has {sum(known)}"
             )
         rows = operator.inputs[0].get_first_dimension()
-        operator.outputs[0].type.shape = [rows, _width(estimator)]
+        for output, value in zip(operator.outputs, _values(estimator), strict=True):
+            output.type.shape = [rows] if value.integer else [rows, *(value.shape or (1,))]
 
     return calculate
 
@@ -100,28 +112,25 @@ def onnx_converter(estimator: Any) -> Callable[[Any, Any, Any], None]:
                 f"{type(estimator).__name__}: target_opset must be >= {MIN_OPSET}, "
                 f"got {container.target_opset_onnx}"
             )
-        dtype = _float_type(operator.outputs[0]) or np.dtype(np.float32)
+        dtype = _float_type(operator.outputs[-1]) or np.dtype(np.float32)
         graph = _ContainerEmitter(dtype, scope, container)
         value = graph.joined_input(operator.inputs, int(estimator.n_features_in_))
-        for step in steps_of(estimator):
-            value = step.converter.emit(step.estimator, graph, value)
-        container.add_node(
-            "Identity",
-            [value.name],
-            [operator.outputs[0].full_name],
-            name=scope.get_unique_operator_name("Identity"),
-        )
+        values = emit_steps(steps_of(estimator), graph, value)
+        for each, output in zip(values, operator.outputs, strict=True):
+            container.add_node(
+                "Identity",
+                [each.name],
+                [output.full_name],
+                name=scope.get_unique_operator_name("Identity"),
+            )
 
     return convert
 
 
-def _width(estimator: Any) -> int:
-    """Return the number of output columns, by writing the operators into a graph thrown away."""
+def _values(estimator: Any) -> tuple[Value, ...]:
+    """Return the outputs with their shapes, by writing the operators into a graph thrown away."""
     graph = GraphEmitter(np.dtype(np.float64), PROFILES["portable"], int(estimator.n_features_in_))
-    value = graph.input
-    for step in steps_of(estimator):
-        value = step.converter.emit(step.estimator, graph, value)
-    return value.shape[0] if value.shape else 1
+    return emit_steps(steps_of(estimator), graph, graph.input)
 
 
 def _n_columns(variable: Any) -> int | None:

@@ -6,7 +6,12 @@ for that row:
 1. ONNX Runtime and the reference evaluator give the converter's formula, NaN and infinity
    included, for batches of 0, 1, 7 and 1000 rows;
 2. they give what the native model gives, on the rows that the native model accepts;
-3. at least one calibration row decided something: a comparison without content is a failure.
+3. at least one calibration row decided something, for every output: a comparison without content is
+   a failure.
+
+Numbers are compared within their bounds. Labels are compared by the index of their class and must
+be equal, except on rows where the best scores lie within their bounds of each other; those are
+counted as undecided.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from manyfit.onnx.bounds import Arithmetic, Matrix, Tracked
 from manyfit.onnx.compare import Worst, worst
 from manyfit.onnx.emitter import FloatDType
 from manyfit.onnx.probes import CALIBRATION, Probes
-from manyfit.onnx.registry import Step, float_arrays
+from manyfit.onnx.registry import Output, Step, float_arrays
 from manyfit.onnx.runtimes import (
     ONNX_RUNTIME,
     REFERENCE,
@@ -38,25 +43,37 @@ from manyfit.onnx.runtimes import (
 SMALL_BATCHES = (7, 7, 1, 1, 1, 1, 1)
 # Rows are evaluated in chunks of about this many numbers, which bounds the memory of the bounds.
 _CHUNK_ELEMENTS = 1 << 20
+_NOTHING_TO_COMPARE = {
+    "range": "every result leaves the range of the arithmetic",
+    "label": "the scores of the classes lie closer than the arithmetic tells apart",
+}
 # The bounds are computed in float64 and may be too small by a few of its roundings.
 _BOUND_ROUNDING = 1 + 2.0**-40
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found: `expected` and `tolerance` per probe, and how close the graph came.
+    """What was found: `expected` and `tolerance` per output and probe, and how close the graph came.
 
     `max_error` is the largest distance between ONNX Runtime and the native model on calibration
     rows and `max_error_bound` the bound there; `worst_ratio` is the largest share of its bound
-    that any probe used.
+    that any probe used. Of a classifier, `undecided_labels` counts the rows whose best scores lie
+    within their bounds, and `other_labels` those of them on which the graph gives another label.
     """
 
-    expected: Matrix
-    tolerance: Matrix
+    expected: tuple[Matrix, ...]
+    tolerance: tuple[Matrix, ...]
     max_error: float
     max_error_bound: float
     worst_ratio: float
     undecided: int
+    undecided_labels: int
+    other_labels: int
+
+    def decided(self) -> npt.NDArray[np.bool_]:
+        """Return the mask of the rows that every output decides."""
+        decided = [np.isfinite(_by_row(each)).all(axis=1) for each in self.tolerance]
+        return np.asarray(np.all(decided, axis=0))
 
 
 def native_dtype(steps: Sequence[Step]) -> FloatDType:
@@ -70,60 +87,69 @@ def verify_export(
     name: str, model: Any, steps: Sequence[Step], graph: onnx.ModelProto, probes: Probes
 ) -> Verification:
     """Raise ExportMismatch unless `graph` computes what `model` does on every probe."""
-    rows, dtype = probes.rows, probes.rows.dtype
-    value, error, shift, in_range = _evaluate(steps, rows, dtype, native=False)
+    rows, dtype, outputs = probes.rows, probes.rows.dtype, steps[-1].outputs
+    formula, in_range = _evaluate(steps, rows, dtype, native=False)
     runners: dict[str, Runner] = {
         ONNX_RUNTIME: _load_onnxruntime(name, graph.SerializeToString()),
         REFERENCE: reference_runner(graph),
     }
-    answers: dict[str, FloatArray] = {}
+    answers: dict[str, list[Matrix]] = {}
     for runtime, runner in runners.items():
         for batch in _batches(len(rows)):
-            answer = _run(name, runtime, runner, rows[batch], dtype, value.shape[1:])
-            found = worst(answer, value[batch], error[batch])
-            _require(name, runtime, "the formula of the model", found, probes, batch)
-            answers[runtime] = answer if len(batch) == len(rows) else answers[runtime]
+            told = _run(name, runtime, runner, rows[batch], outputs, formula)
+            for output, answer, each in zip(outputs, told, formula, strict=True):
+                found = worst(answer, each.value[batch], each.error[batch])
+                _require(name, runtime, "the formula of the model", output, found, probes, batch)
+            answers[runtime] = told if len(batch) == len(rows) else answers[runtime]
 
-    accepted, native_bound = _accepted_rows(model, steps, rows, in_range)
-    native = _native(model, steps, rows[accepted])
-    if native.shape != native_bound.shape:
-        raise ExportMismatch(
-            f"{name}: the native model answers {native.shape}, its converter says {native_bound.shape}"
-        )
-    native, at_the_edge = _overflow_like(native, value[accepted], dtype)
-    tolerance = error + shift
-    tolerance[accepted] += np.where(at_the_edge, np.inf, native_bound)
-    tolerance *= _BOUND_ROUNDING
-    expected = value.copy()
-    expected[accepted] = native
-    for runtime, answer in answers.items():
-        found = worst(answer[accepted], native, tolerance[accepted])
-        _require(name, runtime, "the native model", found, probes, accepted)
+    accepted, native_formula = _accepted_rows(model, steps, rows, in_range)
+    expected, tolerance = [], []
+    for i, (output, each) in enumerate(zip(outputs, formula, strict=True)):
+        native_bound = native_formula[i].error + native_formula[i].shift
+        native = _native(name, model, steps, output, rows[accepted], native_bound.shape)
+        native, at_the_edge = _overflow_like(native, each.value[accepted], dtype)
+        bound = each.error + each.shift
+        bound[accepted] += np.where(at_the_edge, np.inf, native_bound)
+        tolerance.append(bound * _BOUND_ROUNDING)
+        expected.append(each.value.copy())
+        expected[i][accepted] = native
+        for runtime, told in answers.items():
+            found = worst(told[i][accepted], native, tolerance[i][accepted])
+            _require(name, runtime, "the native model", output, found, probes, accepted)
 
-    return _summarise(name, answers[ONNX_RUNTIME], expected, tolerance, accepted, probes)
+    return _summarise(name, outputs, answers[ONNX_RUNTIME], expected, tolerance, accepted, probes)
+
+
+def _by_row(array: Matrix) -> Matrix:
+    """Return an output with two axes, whatever it has."""
+    return array.reshape(len(array), -1)
 
 
 def _evaluate(
     steps: Sequence[Step], rows: FloatArray, dtype: FloatDType, *, native: bool
-) -> tuple[Matrix, Matrix, Matrix, npt.NDArray[np.bool_]]:
+) -> tuple[tuple[Tracked, ...], npt.NDArray[np.bool_]]:
     """Evaluate the steps' formulas with their bounds, in the graph's or the native arithmetic.
 
-    Returns the value, its error and shift, and whether no row overflows on its way to the last step.
+    Returns the last step's outputs, and whether no row overflows on its way to the last step.
     """
     chunk = max(1, _CHUNK_ELEMENTS // max(rows.shape[1], 1))
-    parts = []
+    parts: list[tuple[Tracked, ...]] = []
+    ranges = []
     with np.errstate(all="ignore"):
-        for start in range(0, len(rows), chunk):
-            tracked = Tracked.exactly(rows[start : start + chunk], Arithmetic(dtype), native=native)
-            in_range = np.ones(len(tracked.value), dtype=np.bool_)
+        for start in range(0, max(len(rows), 1), chunk):
+            first = Tracked.exactly(rows[start : start + chunk], Arithmetic(dtype), native=native)
+            tracked: tuple[Tracked, ...] = (first,)
+            in_range = np.ones(len(tracked[0].value), dtype=np.bool_)
             for step in steps:
-                in_range &= (~np.isinf(tracked.value) & ~np.isinf(tracked.error)).all(axis=1)
+                x = tracked[0]
+                in_range &= (~np.isinf(x.value) & ~np.isinf(x.error)).all(axis=1)
                 if native:
-                    tracked = tracked.rounded_like(_native_arithmetic(step, dtype))
-                tracked = step.converter.evaluate(step.estimator, tracked)
-            parts.append((tracked.value, tracked.error, tracked.shift, in_range))
-    value, error, shift, in_range = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return value, error, shift, in_range
+                    x = x.rounded_like(_native_arithmetic(step, dtype))
+                tracked = step.evaluate(x)
+            parts.append(tracked)
+            ranges.append(in_range)
+    outputs = tuple(Tracked.stacked(chunks) for chunks in zip(*parts, strict=True))
+    return outputs, np.concatenate(ranges)
 
 
 def _native_arithmetic(step: Step, fed: FloatDType) -> Arithmetic:
@@ -135,8 +161,8 @@ def _native_arithmetic(step: Step, fed: FloatDType) -> Arithmetic:
 
 def _accepted_rows(
     model: Any, steps: Sequence[Step], rows: FloatArray, graph_in_range: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.int64], Matrix]:
-    """Return the rows that the native model answers, and the bound of its own rounding on them.
+) -> tuple[npt.NDArray[np.int64], tuple[Tracked, ...]]:
+    """Return the rows that the native model answers, and its outputs with the bounds of its own rounding.
 
     These are the finite rows, and those with NaN where the model declares to take them, except rows
     that overflow between two steps of a pipeline: in the native arithmetic, because the later step
@@ -148,18 +174,25 @@ def _accepted_rows(
     if get_tags(model).input_tags.allow_nan:
         allowed |= np.isnan(rows)
     candidates = np.flatnonzero(allowed.all(axis=1) & graph_in_range)
-    _, error, shift, in_range = _evaluate(steps, rows[candidates], native_dtype(steps), native=True)
-    return candidates[in_range], (error + shift)[in_range]
+    outputs, in_range = _evaluate(steps, rows[candidates], native_dtype(steps), native=True)
+    return candidates[in_range], tuple(each.rows(in_range) for each in outputs)
 
 
-def _native(model: Any, steps: Sequence[Step], rows: FloatArray) -> Matrix:
-    """Return the native model's answers."""
-    method = getattr(model, steps[-1].converter.output.method)
+def _native(
+    name: str, model: Any, steps: Sequence[Step], output: Output, rows: FloatArray, shape: tuple[int, ...]
+) -> Matrix:
+    """Return the native model's answers as they are compared."""
+    method = getattr(model, output.method)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         # The probes bear no feature names and overflow on purpose.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         warnings.filterwarnings("ignore", category=RuntimeWarning)
-        return np.asarray(method(rows.astype(native_dtype(steps))), dtype=np.float64)
+        answer = output.predicted(method(rows.astype(native_dtype(steps))))
+    if answer.shape != shape:
+        raise ExportMismatch(
+            f"{name}: the native model's {output.method} answers {answer.shape}, its converter says {shape}"
+        )
+    return answer
 
 
 def _overflow_like(native: Matrix, value: Matrix, dtype: FloatDType) -> tuple[Matrix, npt.NDArray[np.bool_]]:
@@ -191,24 +224,35 @@ def _load_onnxruntime(name: str, serialized: bytes) -> Runner:
 
 
 def _run(
-    name: str, runtime: str, runner: Runner, rows: FloatArray, dtype: FloatDType, tail: tuple[int, ...]
-) -> FloatArray:
+    name: str,
+    runtime: str,
+    runner: Runner,
+    rows: FloatArray,
+    outputs: Sequence[Output],
+    formula: Sequence[Tracked],
+) -> list[Matrix]:
+    """Return a runtime's answers as they are compared; types and shapes are the promised ones."""
     try:
-        (answer,) = runner(rows)
+        answers = runner(rows)
     except Exception as error:
         raise ExportMismatch(f"{name}: {runtime} fails on {len(rows)} rows: {error}") from error
-    if answer.shape != (len(rows), *tail) or answer.dtype != dtype:
-        raise ExportMismatch(
-            f"{name}: {runtime} answers {answer.dtype} {answer.shape} for {len(rows)} rows, "
-            f"expected {dtype} {(len(rows), *tail)}"
-        )
-    return answer
+    if len(answers) != len(outputs):
+        raise ExportMismatch(f"{name}: {runtime} gives {len(answers)} outputs, expected {len(outputs)}")
+    for output, answer, each in zip(outputs, answers, formula, strict=True):
+        dtype, shape = output.dtype(rows.dtype), (len(rows), *each.value.shape[1:])
+        if answer.shape != shape or answer.dtype != dtype:
+            raise ExportMismatch(
+                f"{name}: {runtime} answers {answer.dtype} {answer.shape} for {len(rows)} rows, "
+                f"expected {dtype} {shape} as {output.name}"
+            )
+    return [output.told(answer) for output, answer in zip(outputs, answers, strict=True)]
 
 
 def _require(
     name: str,
     runtime: str,
     other: str,
+    output: Output,
     found: Worst | None,
     probes: Probes,
     batch: npt.NDArray[np.int64],
@@ -220,39 +264,54 @@ def _require(
     shown = ", ".join(f"{float(x):.9g}" for x in probes.rows[row][:8])
     if probes.rows.shape[1] > 8:
         shown += ", ..."
+    distance = f", difference {found.difference:.3g}, bound {found.bound:.3g}"
     raise ExportMismatch(
-        f"{name}: {runtime} and {other} disagree, nothing was written. Worst is probe {row} "
-        f"({probes.kinds[row]}, batch of {len(batch)}): expected {found.expected:.9g}, "
-        f"got {found.actual:.9g}, difference {found.difference:.3g}, bound {found.bound:.3g}; "
+        f"{name}: {runtime} and {other} disagree on {output.name}, nothing was written. Worst is probe "
+        f"{row} ({probes.kinds[row]}, batch of {len(batch)}): expected {output.show(found.expected)}, "
+        f"got {output.show(found.actual)}{distance if output.classes is None else ''}; "
         f"input row [{shown}]"
     )
 
 
 def _summarise(
     name: str,
-    answer: FloatArray,
-    expected: Matrix,
-    tolerance: Matrix,
+    outputs: Sequence[Output],
+    answers: Sequence[Matrix],
+    expected: Sequence[Matrix],
+    tolerance: Sequence[Matrix],
     accepted: npt.NDArray[np.int64],
     probes: Probes,
 ) -> Verification:
     """Condense the comparison, and refuse one that decided nothing."""
-    per_row = (len(expected), -1)
-    decided = (np.isfinite(tolerance) & np.isfinite(expected)).reshape(per_row).all(axis=1)
-    calibration = probes.of_kind(CALIBRATION) & decided
-    if not calibration.any():
-        raise ExportMismatch(
-            f"{name}: no probe could be compared, every result leaves the range of the arithmetic"
-        )
-    with np.errstate(all="ignore"):
-        distance = np.abs(answer.astype(np.float64) - expected).reshape(per_row)[calibration]
-    at = int(np.argmax(distance))
-    compared = worst(answer[accepted], expected[accepted], tolerance[accepted])
+    calibration = probes.of_kind(CALIBRATION)
+    errors, ratios, undecided_labels, other_labels = [(0.0, 0.0)], [0.0], 0, 0
+    for output, answer, value, bound in zip(outputs, answers, expected, tolerance, strict=True):
+        decided = (np.isfinite(_by_row(bound)) & np.isfinite(_by_row(value))).all(axis=1)
+        ordinary = calibration & decided
+        if not ordinary.any():
+            raise ExportMismatch(
+                f"{name}: no probe could be compared by its {output.name}, "
+                + _NOTHING_TO_COMPARE["range" if output.classes is None else "label"]
+            )
+        if output.classes is not None:
+            undecided_labels += int(np.count_nonzero(~decided))
+            other_labels += int(np.count_nonzero((answer != value)[accepted]))
+            continue
+        with np.errstate(all="ignore"):
+            distance = np.abs(_by_row(answer) - _by_row(value))[ordinary]
+        at = int(np.argmax(distance))
+        errors.append((float(distance.flat[at]), float(_by_row(bound)[ordinary].flat[at])))
+        compared = worst(answer[accepted], value[accepted], bound[accepted])
+        ratios.append(compared.ratio if compared is not None else 0.0)
+    max_error, max_error_bound = max(errors)
+    undecided = np.any([np.isinf(_by_row(bound)).any(axis=1) for bound in tolerance], axis=0)
     return Verification(
-        expected=expected,
-        tolerance=tolerance,
-        max_error=float(distance.flat[at]),
-        max_error_bound=float(tolerance.reshape(per_row)[calibration].flat[at]),
-        worst_ratio=compared.ratio if compared is not None else 0.0,
-        undecided=int(np.count_nonzero(np.isinf(tolerance).reshape(per_row).any(axis=1))),
+        expected=tuple(expected),
+        tolerance=tuple(tolerance),
+        max_error=max_error,
+        max_error_bound=max_error_bound,
+        worst_ratio=max(ratios),
+        undecided=int(np.count_nonzero(undecided)),
+        undecided_labels=undecided_labels,
+        other_labels=other_labels,
     )

@@ -66,6 +66,122 @@ def test_elementwise_operations_are_within_the_bound(seed):
     assert (np.abs(truth - tracked.value) <= tracked.error + tracked.shift * (1 + 1e-9)).all()
 
 
+def formulas(tracked):
+    """Give every function of scores there is a bound for, and how a float type computes it."""
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def log_sigmoid(x):
+        return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+
+    def softmax(x):
+        terms = np.exp(x - x.max(axis=1, keepdims=True))
+        return terms / terms.sum(axis=1, keepdims=True)
+
+    def ramp(x):
+        return (np.clip(x, -1, 1) + 1) / 2
+
+    return [
+        (tracked.sigmoid(), sigmoid),
+        (tracked.log_sigmoid(), log_sigmoid),
+        (tracked.softmax(), softmax),
+        (tracked.saturating(), ramp),
+        (tracked.log_sigmoid().softmax(), lambda x: softmax(log_sigmoid(x))),
+        (tracked.negated().at_most(0.0).beside(tracked.at_most(0.0)).softmax(), two_sided),
+    ]
+
+
+def two_sided(x):
+    """Take the softmax of [min(-x, 0), min(x, 0)]."""
+    pair = np.concatenate([np.minimum(-x, 0), np.minimum(x, 0)], axis=1)
+    terms = np.exp(pair - pair.max(axis=1, keepdims=True))
+    return terms / terms.sum(axis=1, keepdims=True)
+
+
+@given(seed=st.integers(0, 2**32 - 1), k=st.integers(2, 6), scale=st.floats(-3, 5), off=st.floats(-8, 2))
+@settings(max_examples=150, deadline=None)
+def test_probabilities_are_within_the_bound(seed, k, scale, off):
+    """Of scores that are themselves off, by less than their own bound; up to saturation and beyond."""
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(size=(4, k)) * 10.0**scale).astype(np.float32)
+    distance = np.abs(x.astype(np.float64)) * 10.0**off * (rng.random(k) < 0.7)
+    moved = x.astype(np.longdouble) + distance * rng.choice([-1.0, 1.0, 0.5], (4, k))
+    single = moved.astype(np.float32)
+    inside = (np.abs(single - x.astype(np.float64)) <= distance).all()
+    for part in ("error", "shift"):
+        zero = np.zeros_like(distance)
+        bounds = (distance, zero) if part == "error" else (zero, distance)
+        tracked = Tracked(x.astype(np.float64), *bounds, F32)
+        with np.errstate(all="ignore"):
+            for found, function in formulas(tracked):
+                bound = found.error + found.shift
+                assert np.isfinite(bound).all()
+                assert (np.abs(function(moved) - found.value) <= bound * (1 + 1e-9)).all()
+                if inside and part == "error":
+                    assert (np.abs(function(single) - found.value) <= found.error * (1 + 1e-9)).all()
+
+
+def test_saturated_probabilities_are_held_tightly():
+    tracked = Tracked(np.array([[1e4, 0.0, -1e9]]), np.array([[1.0, 0.1, 1e3]]), np.zeros((1, 3)), F32)
+    with np.errstate(all="ignore"):
+        found = tracked.softmax()
+    assert found.value.tolist() == [[1.0, 0.0, 0.0]]
+    assert found.error[0, 0] < 3e-6
+    assert (found.error[0, 1:] < 1e-36).all()
+
+
+def test_small_probabilities_keep_their_digits():
+    with np.errstate(all="ignore"):
+        exact = Tracked.exactly(np.array([[0.0, -60.0]]), F32).softmax()
+    assert 0 < exact.error[0, 1] < 1e-5 * exact.value[0, 1]
+
+
+def test_probabilities_of_nan_and_infinity():
+    inf, nan = np.inf, np.nan
+    rows = np.array([[nan, 0.0], [inf, 0.0], [inf, inf], [-inf, 0.0], [-inf, -inf]])
+    with np.errstate(all="ignore"):
+        found = Tracked.exactly(rows, F32).softmax()
+        single = Tracked.exactly(rows[:, :1], F32).sigmoid()
+    assert np.isnan(found.value[[0, 1, 2, 4]]).all()
+    assert found.value[3].tolist() == [0, 1]
+    assert np.isfinite(found.error).all()
+    # What overflows here need not in the native arithmetic.
+    assert np.isinf(found.shift[[1, 2, 4]]).all()
+    assert (found.shift[[0, 3]] == 0).all()
+    np.testing.assert_array_equal(single.value[:, 0], [nan, 1, 1, 0, 0])
+    undecided = Tracked(rows[3:4], np.array([[inf, 0.0]]), np.zeros((1, 2)), F32)
+    with np.errstate(all="ignore"):
+        for found, _ in formulas(undecided):
+            assert np.isinf(found.error).any()
+
+
+def test_labels_are_decided_only_beyond_the_bounds():
+    value = np.array(
+        [[1.0, 2.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.5, 1.4], [np.nan, 1.0, 0.0], [np.inf, 1.0, 0.0]]
+    )
+    error = np.array([[0.4, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 0.05, 0.06], [0.0] * 3, [0.0] * 3])
+    label = Tracked(value, error, np.zeros_like(value), F32).label()
+    assert label.value[[0, 1, 2, 4]].tolist() == [1, 0, 1, 0]
+    assert label.error.tolist() == [0, 0, np.inf, np.inf, 0]
+    both = Tracked.exactly(np.array([[np.inf, np.inf, 0.0], [-np.inf] * 3]), F32).label()
+    assert both.error.tolist() == [0, 0]
+    assert both.shift.tolist() == [np.inf, np.inf]
+    single = np.array([[0.5], [-0.5], [0.1], [0.0], [np.nan]])
+    label = Tracked(single, np.array([[0.2], [0.2], [0.2], [0.0], [0.0]]), np.zeros((5, 1)), F32).label()
+    assert label.value[[0, 1, 3, 4]].tolist() == [1, 0, 0, 0]
+    assert label.error.tolist() == [0, 0, np.inf, 0, 0]
+
+
+def test_shares_of_nothing_are_equal():
+    parts = Tracked.exactly(np.array([[0.0, 0.0], [0.0, 3.0]]), F64)
+    with np.errstate(all="ignore"):
+        assert parts.shares().value.tolist() == [[0.5, 0.5], [0.0, 1.0]]
+        unsure = Tracked(parts.value, np.full((2, 2), 1e-9), parts.shift, F64).shares()
+    assert np.isinf(unsure.error[0]).all()
+    assert (unsure.error[1] < 1e-8).all()
+
+
 def test_a_single_term_is_held_to_a_few_units_in_the_last_place():
     rows = np.diag(np.float32([1.5, -3.25, 1e10, 1e-10]))
     weights = rng_weights = np.float32([[0.1], [-7.3], [3e-5], [12.0]])

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -41,6 +41,14 @@ class OwnRidge(Hooks, Ridge):
 
 
 class OwnPCA(Hooks, PCA):
+    pass
+
+
+class OwnLogistic(Hooks, LogisticRegression):
+    pass
+
+
+class OwnSGD(Hooks, SGDClassifier):
     pass
 
 
@@ -96,6 +104,38 @@ def test_one_input_per_column(data, native):
     rows = X.astype(np.float32)
     answer = run(exported, {name: rows[:, j : j + 1] for j, name in enumerate("abcdef")})
     np.testing.assert_allclose(answer, native(model, rows), rtol=1e-3, atol=1e-3)
+
+
+CLASSIFIERS = {
+    "logistic": lambda: OwnLogistic(max_iter=20),
+    "one against the rest": lambda: OwnSGD(loss="log_loss", random_state=0),
+    "scores": lambda: OwnSGD(random_state=0),
+    "pipeline": lambda: make_pipeline(StandardScaler(), OwnPCA(3), OwnLogistic()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("make_own", CLASSIFIERS.values(), ids=CLASSIFIERS.keys())
+def test_classifiers_convert(make_own, opset, data):
+    X, Y = data
+    rows = X.astype(np.float32)
+    codes = np.digitize(Y[:, 0], np.quantile(Y[:, 0], [0.3, 0.7]))
+    for y in (codes + 5, codes > 1, np.array(["a", "b", "c"])[codes]):
+        model = make_own().fit(X, y)
+        types = [("X", FloatTensorType([None, 6]))]
+        exported = skl2onnx.to_onnx(model, initial_types=types, target_opset=opset)
+        session = onnxruntime.InferenceSession(
+            exported.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        label, second = session.run(None, {"X": rows})
+        assert label.dtype == np.int64
+        named = model.classes_[label] if y.dtype.kind == "U" else label
+        np.testing.assert_array_equal(named, model.predict(rows))
+        name = "predict_proba" if hasattr(model, "predict_proba") else "decision_function"
+        expected = getattr(model, name)(rows)
+        expected = expected[:, None] if expected.ndim == 1 else expected
+        np.testing.assert_allclose(second, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 def test_refusals(data):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from manyfit.onnx.converters import decomposition, linear_model, preprocessing
+from manyfit.onnx.converters import decomposition, linear_classifier, linear_model, preprocessing
 
-__all__ = ["decomposition", "linear_model", "preprocessing"]
+__all__ = ["decomposition", "linear_classifier", "linear_model", "preprocessing"]

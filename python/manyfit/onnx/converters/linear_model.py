@@ -36,6 +36,10 @@ def _intercept(model: Any) -> Matrix | None:
 )
 def linear(model: Any, graph: Emitter, x: Value) -> Value:
     """Write X @ coef_.T + intercept_, one column per target; a vector for one-dimensional `coef_`."""
+    return _predictor(model, graph, x)
+
+
+def _predictor(model: Any, graph: Emitter, x: Value) -> Value:
     weights, intercept = _weights(model), _intercept(model)
     coef = graph.constant("coef", weights)
     added = [] if intercept is None else [graph.constant("intercept", intercept)]
@@ -63,7 +67,7 @@ def _linear_domain(model: Any) -> Domain:
 )
 def poisson(model: Any, graph: Emitter, x: Value) -> Value:
     """Write exp(X @ coef_ + intercept_), a vector."""
-    linear_predictor = linear.emit(model, graph, x)
+    linear_predictor = _predictor(model, graph, x)
     return graph.node("Exp", linear_predictor, shape=linear_predictor.shape)
 
 
