@@ -90,6 +90,7 @@ class Dataset:
         self._weights: NDArray[Any] | None = None
         self._forms: dict[Any, Any] = {}
         self._folds: list[core.Folds] = []
+        self._variants: dict[Any, Dataset] = {}
 
     def __repr__(self) -> str:
         shape = getattr(self.X, "shape", None) or (len(self.X),)
@@ -230,3 +231,12 @@ class Dataset:
             self.passes.append(name)
         form: Form = self._forms[place]
         return form
+
+    def variant(self, key: Any, make: Callable[[], tuple[Any, Any]]) -> Dataset:
+        """A dataset over the same `X` with (y, sample_weight) of its own, made once for each key."""
+        if key not in self._variants:
+            y, weights = make()
+            other = Dataset(self.X, y, weights, self.groups)
+            other._matrix, other.passes = self._matrix, self.passes
+            self._variants[key] = other
+        return self._variants[key]

@@ -43,7 +43,18 @@ SETTINGS = [
 QUICK = [each.name for each in all_checks() if each.name != "check_another_interpreter"]
 
 
-@parametrize_with_kit(cls() for cls in all_estimators())
+EXPECTED_FAILURES = {
+    "RidgeClassifierCV": {
+        "check_weights_equal_repetition": "of three equal rows one is left out, of a row with weight 3 all of it",
+    },
+}
+
+
+def expected_failures(estimator: Any) -> dict[str, str]:
+    return EXPECTED_FAILURES.get(type(estimator).__name__, {})
+
+
+@parametrize_with_kit([cls() for cls in all_estimators()], expected_failures)
 def test_promises(check: Callable[[], None]) -> None:
     check()
 

@@ -31,6 +31,9 @@ EXPECTED_FAILURES = {
         "check_non_transformer_estimators_n_iter": "n_iter_ is None: an exact solver makes no iterations "
         "(scikit-learn's Ridge is excepted likewise)",
     },
+    "RidgeClassifier": {
+        "check_non_transformer_estimators_n_iter": "n_iter_ is None, as Ridge's",
+    },
 }
 
 

@@ -221,8 +221,16 @@ class LinearEstimator(Estimator):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
-        # The common case without scikit-learn's general checks: NaN and infinity in X show in the answer,
-        # and then the general path says so.
+        answer = self._combined(X)
+        if answer is None:
+            answer = super().predict(X)
+        return answer
+
+    def _combined(self, X: Any) -> NDArray[Any] | None:
+        """X @ coef_.T + intercept_ in the common case, without scikit-learn's general checks; None otherwise.
+
+        NaN and infinity in X show in the answer, and then the general path says so.
+        """
         coef = self.__dict__.get("coef_")
         named = "feature_names_in_" in self.__dict__
         if coef is not None and not named and plain(X, 2) and X.shape[1] == coef.shape[-1]:
@@ -231,8 +239,7 @@ class LinearEstimator(Estimator):
                 ok = np.isfinite(answer.sum())
             if ok:
                 return answer
-        general: NDArray[Any] = super().predict(X)
-        return general
+        return None
 
     def _check_loaded(self) -> None:
         """Raise ValueError where fitted attributes do not belong together."""

@@ -13,10 +13,56 @@ from manyfit.base import Estimator
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 
-__all__ = ["Ridge", "solve_ridge"]
+__all__ = ["Ridge", "RidgeEstimator", "solve_ridge"]
 
 
-class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
+class RidgeEstimator(LinearEstimator):
+    """What the ridge estimators of one penalty share: its checks and its kernels."""
+
+    def _runs_here(self, dataset: Dataset) -> bool:
+        if self.solver == "lbfgs" and not self.positive:
+            raise ValueError(
+                f"{type(self).__name__}: solver='lbfgs' can be used only when positive=True. "
+                "Please use another solver."
+            )
+        if self.positive and self.solver not in ("auto", "lbfgs"):
+            raise ValueError(
+                f"{type(self).__name__}: solver='{self.solver}' does not support positive fitting; "
+                "solver must be 'auto' or 'lbfgs' when positive=True"
+            )
+        return super()._runs_here(dataset)
+
+    def _penalties(self, n_targets: int) -> NDArray[np.float64]:
+        """`alpha` for each target."""
+        alpha = np.asarray(self.alpha, dtype=np.float64)
+        if alpha.ndim > 1 or alpha.size not in (1, n_targets):
+            raise ValueError(
+                f"{type(self).__name__}: alpha must have one value or one for each target. "
+                f"Number of targets and number of penalties do not correspond: {alpha.size} != {n_targets}"
+            )
+        if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
+            raise ValueError(f"{type(self).__name__}: alpha must be >= 0 and finite, got {self.alpha!r}")
+        return np.broadcast_to(alpha.ravel(), n_targets)
+
+    @classmethod
+    def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
+        positive = np.array([job.estimator.positive for job in group.jobs])
+        alpha = np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
+        solved = np.ones(len(group.jobs), dtype=bool)
+        for kind in (False, True):
+            chosen = positive == kind
+            if chosen.any():
+                solved[chosen] = solve_ridge(group.subset(chosen), alpha[chosen], positive=kind)
+        for b in np.flatnonzero(solved).tolist():
+            model = group.jobs[b].estimator
+            model.n_iter_ = None
+            model.solver_ = model.solver
+            if model.solver == "auto":
+                model.solver_ = "lbfgs" if model.positive else "cholesky"
+        return solved
+
+
+class Ridge(RidgeEstimator, linear_model.Ridge):  # type: ignore[misc]
     """Linear least squares with l2 penalty.
 
     Minimises ``||y - X w||^2 + alpha ||w||^2`` exactly, from the Gram of the centred data in one pass over
@@ -103,47 +149,6 @@ class Ridge(LinearEstimator, linear_model.Ridge):  # type: ignore[misc]
         )
         self.device = device
         self.n_jobs = n_jobs
-
-    def _runs_here(self, dataset: Dataset) -> bool:
-        if self.solver == "lbfgs" and not self.positive:
-            raise ValueError(
-                "Ridge: solver='lbfgs' can be used only when positive=True. Please use another solver."
-            )
-        if self.positive and self.solver not in ("auto", "lbfgs"):
-            raise ValueError(
-                f"Ridge: solver='{self.solver}' does not support positive fitting; "
-                "solver must be 'auto' or 'lbfgs' when positive=True"
-            )
-        return super()._runs_here(dataset)
-
-    def _penalties(self, n_targets: int) -> NDArray[np.float64]:
-        """`alpha` for each target."""
-        alpha = np.asarray(self.alpha, dtype=np.float64)
-        if alpha.ndim > 1 or alpha.size not in (1, n_targets):
-            raise ValueError(
-                "Ridge: alpha must have one value or one for each target. "
-                f"Number of targets and number of penalties do not correspond: {alpha.size} != {n_targets}"
-            )
-        if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
-            raise ValueError(f"Ridge: alpha must be >= 0 and finite, got {self.alpha!r}")
-        return np.broadcast_to(alpha.ravel(), n_targets)
-
-    @classmethod
-    def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
-        positive = np.array([job.estimator.positive for job in group.jobs])
-        alpha = np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
-        solved = np.ones(len(group.jobs), dtype=bool)
-        for kind in (False, True):
-            chosen = positive == kind
-            if chosen.any():
-                solved[chosen] = solve_ridge(group.subset(chosen), alpha[chosen], positive=kind)
-        for b in np.flatnonzero(solved).tolist():
-            model = group.jobs[b].estimator
-            model.n_iter_ = None
-            model.solver_ = model.solver
-            if model.solver == "auto":
-                model.solver_ = "lbfgs" if model.positive else "cholesky"
-        return solved
 
 
 def solve_ridge(group: PreparedJobs, alpha: NDArray[np.float64], positive: bool = False) -> NDArray[np.bool_]:

@@ -36,10 +36,21 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64] | slice
 
 
+# Scores that sums of squares tell: of errors (jobs, targets), of targets about their mean, and the weights' sum.
+SumScore = Callable[[Floats, Floats, Floats], Floats]
+_FROM_SUMS: dict[str | None, SumScore] = {
+    None: lambda residual, total, n: r2(residual, total),
+    "r2": lambda residual, total, n: r2(residual, total),
+    "neg_mean_squared_error": lambda residual, total, n: -(residual / n[:, None]).mean(axis=1),
+    "neg_root_mean_squared_error": lambda residual, total, n: -np.sqrt(residual / n[:, None]).mean(axis=1),
+}
+
+
 class RidgeSelection(LinearEstimator):
     """What the ridge estimators share that choose their penalty: the choice, by leaving out rows or folds."""
 
     _member: ClassVar[type[LinearEstimator]] = Ridge  # what is fitted on each fold
+    _sum_scores: ClassVar[dict[str | None, SumScore]] = _FROM_SUMS
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Self:
         """Choose the penalty and fit the model on all rows.
@@ -259,7 +270,7 @@ class RidgeSelection(LinearEstimator):
         cls, jobs: Sequence[Job], members: Sequence[Sequence[Job]], dataset: Dataset, inner: Splits
     ) -> list[Floats]:
         """Scores of every member on its fold."""
-        summed = [i for i, job in enumerate(jobs) if job.estimator.scoring in _FROM_SUMS]
+        summed = [i for i, job in enumerate(jobs) if job.estimator.scoring in cls._sum_scores]
         together = [member for i in summed for member in members[i]]
         errors = left_out_errors(together, dataset, inner) if together else None
         scores: list[Floats | None] = [None] * len(jobs)
@@ -275,21 +286,12 @@ class RidgeSelection(LinearEstimator):
             for i in summed:
                 part = slice(begin, begin + len(members[i]))
                 begin = part.stop
-                score = _FROM_SUMS[jobs[i].estimator.scoring]
+                score = cls._sum_scores[jobs[i].estimator.scoring]
                 scores[i] = score(errors[0][part], errors[1][part], size[part])
         return [
             _score_each(jobs[i].estimator, members[i], dataset, inner) if known is None else known
             for i, known in enumerate(scores)
         ]
-
-
-# Scores that sums of squares tell: of errors (jobs, targets), of targets about their mean, and the weights' sum.
-_FROM_SUMS: dict[str | None, Callable[[Floats, Floats, Floats], Floats]] = {
-    None: lambda residual, total, n: r2(residual, total),
-    "r2": lambda residual, total, n: r2(residual, total),
-    "neg_mean_squared_error": lambda residual, total, n: -(residual / n[:, None]).mean(axis=1),
-    "neg_root_mean_squared_error": lambda residual, total, n: -np.sqrt(residual / n[:, None]).mean(axis=1),
-}
 
 
 def _score_each(owner: Any, members: Sequence[Job], dataset: Dataset, inner: Splits) -> Floats:
