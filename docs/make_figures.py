@@ -25,7 +25,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 import manyfit as mf
 from manyfit.decomposition import PCA
-from manyfit.linear_model import LinearRegression, Ridge
+from manyfit.linear_model import LinearRegression, Ridge, lasso_path
 from manyfit.tour.drawing import HALF, draw, log_axis, spread
 from manyfit.tour.palette import CATEGORIES, COLOURS, css_variables, light
 from manyfit.tour.words import duration, power_of_ten
@@ -52,6 +52,32 @@ def ridge_path(ax: Axes) -> None:
         ax.annotate(
             name,
             (alphas[0], names[j]),
+            xytext=(-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            color=colour,
+        )
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel("alpha")
+    ax.set_title("coefficient", loc="left", fontsize=10, color=light("soft"))
+
+
+def lasso_path_lines(ax: Axes) -> None:
+    """Coefficients of the diabetes data over alpha, which vanish one by one."""
+    data = load_diabetes()
+    X = StandardScaler().fit_transform(data.data)
+    alphas, coefs, _ = lasso_path(X, data.target - data.target.mean(), alphas=150, eps=1e-3)
+    log_axis(ax, alphas[-1], alphas[0])
+    ax.axhline(0, color=light("line"), linewidth=1)
+    names = spread(coefs[:, -1], gap=5.0)
+    for j, name in enumerate(data.feature_names):
+        colour = light(CATEGORIES[j])
+        ax.plot(alphas, coefs[j], color=colour)
+        ax.annotate(
+            name,
+            (alphas[-1], names[j]),
             xytext=(-6, 0),
             textcoords="offset points",
             ha="right",
@@ -267,6 +293,11 @@ PICTURES: dict[str, tuple[str, Any, tuple[float, float]]] = {
     "ridge-path": (
         "Ten lines, one for each coefficient, over alpha: they shrink towards zero as alpha grows.",
         ridge_path,
+        (5.4, 3.6),
+    ),
+    "lasso-path": (
+        "Ten lines, one for each coefficient, over alpha: as alpha grows they reach zero one after the other.",
+        lasso_path_lines,
         (5.4, 3.6),
     ),
     "validation-curve": (

@@ -1,4 +1,5 @@
 // The extension module: one for each CPU level, all with the same contents.
+#include "bindings/coordinate_descent.h"
 #include "bindings/numpy.h"
 
 namespace py = pybind11;
@@ -29,6 +30,7 @@ PYBIND11_MODULE(MANYFIT_MODULE_NAME, m, py::mod_gil_not_used()) {
   manyfit::bindings::bind_linear_model(m);
   manyfit::bindings::bind_logistic(m);
   manyfit::bindings::bind_ridge_loo(m);
+  manyfit::bindings::bind_coordinate_descent(m);
   manyfit::bindings::bind_decomposition(m);
   manyfit::bindings::bind_truncated_svd(m);
   manyfit::bindings::bind_incremental_pca(m);

@@ -15,6 +15,15 @@ _LeastSquares = tuple[NDArray[float64], NDArray[float64], NDArray[bool_], list[i
 _LeaveOneOut = tuple[
     NDArray[float64], NDArray[float64] | None, bool
 ]  # squares (alphas, t), residuals (rows, t, alphas), reliable
+_Descents = tuple[
+    NDArray[float64],
+    NDArray[float64],
+    NDArray[bool_],
+    NDArray[float64],
+    NDArray[float64],
+    NDArray[float64],
+    NDArray[float64],
+]  # coef (jobs, t, d), intercept, reliable, gap (jobs, t), tolerance, sweeps, converged
 _Components = tuple[
     NDArray[float64], NDArray[float64], NDArray[float64], float, bool
 ]  # mean, variance, components, total variance, reliable
@@ -174,6 +183,18 @@ def linear_regression_dual(
     relative_cutoff: float,
     execution: Execution,
 ) -> _LeastSquares: ...
+def coordinate_descent(
+    prepared: FoldGram, settings: NDArray[float64], start: NDArray[float64] | None, execution: Execution
+) -> _Descents: ...
+def coordinate_descent_columns(
+    X: _Floats,
+    Y: _Floats,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    settings: NDArray[float64],
+    start: NDArray[float64] | None,
+    execution: Execution,
+) -> _Descents: ...
 def squared_errors(
     prepared: FoldGram,
     splits: Sequence[int],

@@ -129,6 +129,36 @@ class PoissonGradient(Quality):
         return float(np.abs(gradient).max() / np.mean(data.y))
 
 
+class DualityGap(Quality):
+    """How far an elastic net's objective is from its minimum, at most, over ``|y|^2``.
+
+    The bound comes from the model's own residual. Where cross-validation chose the penalty, it is
+    ``alpha_`` and ``l1_ratio_``.
+    """
+
+    alpha: float | None = None
+
+    what: ClassVar[str] = "duality gap over |y|^2"
+
+    def reference(self, data: Data) -> None:
+        """Nothing: the gap is a bound by itself."""
+
+    def error(self, result: Any, expected: None, data: Data) -> float:
+        """The gap of the fitted coefficients."""
+        assert data.y is not None
+        X, y = data.X - data.X.mean(axis=0), data.y - data.y.mean()
+        coef = np.ravel(result.coef_)
+        alpha = len(y) * (result.alpha_ if self.alpha is None else self.alpha)
+        ratio = float(getattr(result, "l1_ratio_", 1.0))
+        l1, l2 = alpha * ratio, alpha * (1 - ratio)
+        residual = y - X @ coef
+        square = residual @ residual + l2 * coef @ coef
+        largest = np.abs(X.T @ residual - l2 * coef).max()
+        scale = min(1.0, l1 / largest)
+        gap = 0.5 * (1 + scale**2) * square + l1 * np.abs(coef).sum() - scale * (residual @ y)
+        return float(gap / (y @ y))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrincipalComponents(Quality):
     """Explained variances, orthonormality, and the variance that the components catch.

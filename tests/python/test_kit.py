@@ -43,7 +43,10 @@ SETTINGS = [
 QUICK = [each.name for each in all_checks() if each.name != "check_another_interpreter"]
 
 
+FOLDS = "folds are cut from the rows as they come, so weights and repetitions give other folds"
 EXPECTED_FAILURES = {
+    "ElasticNetCV": {"check_weights_equal_repetition": FOLDS, "check_weight_zero": FOLDS},
+    "LassoCV": {"check_weights_equal_repetition": FOLDS, "check_weight_zero": FOLDS},
     "RidgeClassifierCV": {
         "check_weights_equal_repetition": "of three equal rows one is left out, of a row with weight 3 all of it",
     },

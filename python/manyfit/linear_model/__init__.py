@@ -1,5 +1,7 @@
-"""Linear models: least squares, ridge, logistic and Poisson regression, ridge classifiers, gradient descent."""
+"""Linear models: least squares, ridge, Lasso, elastic net, logistic and Poisson regression, gradient descent."""
 
+from manyfit.linear_model._elastic_net import ElasticNet, Lasso, enet_path, lasso_path
+from manyfit.linear_model._elastic_net_cv import ElasticNetCV, LassoCV
 from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._logistic import LogisticRegression
@@ -9,8 +11,12 @@ from manyfit.linear_model._ridge_classifier import RidgeClassifier, RidgeClassif
 from manyfit.linear_model._ridge_cv import RidgeCV
 
 __all__ = [
+    "ElasticNet",
+    "ElasticNetCV",
     "GradientDescentClassifier",
     "GradientDescentRegressor",
+    "Lasso",
+    "LassoCV",
     "LinearRegression",
     "LogisticRegression",
     "PoissonRegressor",
@@ -18,4 +24,6 @@ __all__ = [
     "RidgeCV",
     "RidgeClassifier",
     "RidgeClassifierCV",
+    "enet_path",
+    "lasso_path",
 ]

@@ -9,13 +9,18 @@ import numpy as np
 from ..case import AnyCase, Case, ImportCase
 from ..contenders import Estimator, apply, choice, fit, sweep
 from ..data import Counts, Regression
-from ..quality import Coefficients, LinearPrediction, PoissonGradient, RidgeChoice, RidgeSweep
+from ..quality import Coefficients, DualityGap, LinearPrediction, PoissonGradient, RidgeChoice, RidgeSweep
 from ..targets import Faster, PeakMemory, Seconds
 
 OLS = Estimator("linear_model", "LinearRegression")
 RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1.0})
 #: ``tol`` is the relative size below which a singular value counts as zero; the default is 1e-6.
 FINE_OLS = Estimator("linear_model", "LinearRegression", {"tol": 1e-12})
+LASSO = Estimator("linear_model", "Lasso", {"alpha": 0.1})
+LASSO_CV = Estimator("linear_model", "LassoCV")
+ELASTIC_NET_CV = Estimator(
+    "linear_model", "ElasticNetCV", {"l1_ratio": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}
+)
 #: Next to no penalty, for data on which that is hard.
 FAINT_RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1e-10})
 #: "newton-cholesky" is scikit-learn's fastest on tall data, and as exact.
@@ -127,6 +132,21 @@ def _cases() -> Iterator[AnyCase]:
         PoissonGradient(alpha=0.01, tolerance=1e-6),
         targets=(Faster(1.3),),
     )
+    for name, chosen, times in (
+        ("lasso-cv-100x5", LASSO_CV, 10),
+        ("elastic-net-cv-10x100x5", ELASTIC_NET_CV, 20),
+    ):
+        yield Case(
+            name,
+            Regression(20_000, 200),
+            fit(chosen),
+            DualityGap(tolerance=1e-4),
+            targets=(Faster(times, than="scikit-learn"),),
+            first_call=True,
+        )
+    # scikit-learn does not reach the tolerance here within its sweeps.
+    yield Case("lasso-fit-wide", Regression(500, 5000), fit(LASSO), DualityGap(alpha=0.1, tolerance=1e-4))
+    yield Case("lasso-fit", Regression(20_000, 200), fit(LASSO), DualityGap(alpha=0.1, tolerance=1e-4))
 
 
 CASES = tuple(_cases())

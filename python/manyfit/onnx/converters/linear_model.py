@@ -25,10 +25,18 @@ def _intercept(model: Any) -> Matrix | None:
 
 
 @converter(
+    "manyfit.linear_model.ElasticNet",
+    "manyfit.linear_model.ElasticNetCV",
     "manyfit.linear_model.GradientDescentRegressor",
+    "manyfit.linear_model.Lasso",
+    "manyfit.linear_model.LassoCV",
     "manyfit.linear_model.LinearRegression",
     "manyfit.linear_model.Ridge",
     "manyfit.linear_model.RidgeCV",
+    "sklearn.linear_model.ElasticNet",
+    "sklearn.linear_model.ElasticNetCV",
+    "sklearn.linear_model.Lasso",
+    "sklearn.linear_model.LassoCV",
     "sklearn.linear_model.LinearRegression",
     "sklearn.linear_model.Ridge",
     "sklearn.linear_model.RidgeCV",

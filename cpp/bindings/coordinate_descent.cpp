@@ -1,0 +1,103 @@
+#include "linear_model/coordinate_descent.h"
+
+#include "bindings/coordinate_descent.h"
+#include "bindings/numpy.h"
+
+namespace manyfit::bindings {
+namespace {
+
+struct DescentJobs {
+  std::vector<LinearJob> jobs;
+  std::vector<DescentSettings> settings;
+  std::vector<Eigen::MatrixXd> start;
+
+  // settings (jobs, 9): split, fit_intercept, alpha, l1_ratio, tol, max_iter, positive, seed (-1:
+  // cyclic), exact. start (jobs, targets, features) or None.
+  DescentJobs(const py::array& table, const py::object& first, int64_t n_splits, int64_t targets,
+              int64_t features) {
+    const auto view = matrix_view<double>(table, "settings");
+    if (view.cols != 9) throw InvalidInput("settings must have 9 columns");
+    for (int64_t b = 0; b < view.rows; ++b) {
+      const auto split = static_cast<int64_t>(view(b, 0));
+      if (split < 0 || split >= n_splits)
+        throw InvalidInput("splits must lie in [0, " + std::to_string(n_splits) + "), got " +
+                           std::to_string(split));
+      jobs.push_back({split, view(b, 1) != 0});
+      DescentSettings each;
+      each.alpha = view(b, 2);
+      each.l1_ratio = view(b, 3);
+      each.tol = view(b, 4);
+      each.max_iter = static_cast<int64_t>(view(b, 5));
+      each.positive = view(b, 6) != 0;
+      each.random = view(b, 7) >= 0;
+      each.seed = static_cast<uint64_t>(std::max(view(b, 7), 0.0));
+      each.exact = view(b, 8) != 0;
+      settings.push_back(each);
+    }
+    if (first.is_none()) return;
+    const auto values = py::cast<py::array_t<double, py::array::c_style>>(first);
+    if (values.size() != view.rows * targets * features)
+      throw InvalidInput("start must have shape (jobs, targets, features)");
+    for (int64_t b = 0; b < view.rows; ++b)
+      start.emplace_back(Eigen::Map<const Eigen::MatrixXd>(values.data() + b * targets * features,
+                                                           features, targets));
+  }
+};
+
+// coef (jobs, targets, features), intercept (jobs, targets), reliable (jobs,), then gap, tolerance,
+// sweeps and converged, each (jobs, targets).
+py::tuple descent_arrays(const DescentPopulation& population, int64_t features, int64_t targets) {
+  const auto jobs = static_cast<int64_t>(population.coef.size());
+  py::array_t<double> coef({jobs, targets, features}), intercept({jobs, targets});
+  py::array_t<bool> reliable(jobs);
+  for (int64_t b = 0; b < jobs; ++b) {
+    const auto place = static_cast<size_t>(b);
+    std::memcpy(coef.mutable_data(b), population.coef[place].data(),
+                static_cast<size_t>(features * targets) * sizeof(double));
+    std::memcpy(intercept.mutable_data(b), population.intercept[place].data(),
+                static_cast<size_t>(targets) * sizeof(double));
+    reliable.mutable_at(b) = population.reliable[place] != 0;
+  }
+  return py::make_tuple(std::move(coef), std::move(intercept), std::move(reliable),
+                        to_numpy(population.gap), to_numpy(population.tolerance),
+                        to_numpy(population.sweeps), to_numpy(population.converged));
+}
+
+}  // namespace
+
+void bind_coordinate_descent(py::module_& m) {
+  m.def(
+      "coordinate_descent",
+      [](const FoldGram& gram, const py::array& settings, const py::object& start,
+         const Execution& execution) {
+        const DescentJobs given(settings, start, gram.folds.n_splits(), gram.n_targets,
+                                gram.n_features);
+        return descent_arrays(run(execution,
+                                  [&](const Context& context) {
+                                    return coordinate_descent_cpu(gram, given.jobs, given.settings,
+                                                                  given.start, context);
+                                  }),
+                              gram.n_features, gram.n_targets);
+      },
+      py::arg("prepared"), py::arg("settings"), py::arg("start"), py::arg("execution"));
+  m.def(
+      "coordinate_descent_columns",
+      [](const py::array& X, const py::object& Y, const py::object& w, const Folds& folds,
+         const py::array& settings, const py::object& start, const Execution& execution) {
+        return by_dtype(X, [&]<class T>(T) {
+          const Table<T> table(X, Y, w);
+          const DescentJobs given(settings, start, folds.n_splits(), table.Y.cols, table.X.cols);
+          return descent_arrays(run(execution,
+                                    [&](const Context& context) {
+                                      return coordinate_descent_cpu(
+                                          table.X, table.Y, table.weight, folds, given.jobs,
+                                          given.settings, given.start, context);
+                                    }),
+                                table.X.cols, table.Y.cols);
+        });
+      },
+      py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("settings"),
+      py::arg("start"), py::arg("execution"));
+}
+
+}  // namespace manyfit::bindings

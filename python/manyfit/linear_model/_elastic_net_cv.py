@@ -1,0 +1,510 @@
+"""Lasso and elastic net whose penalties are chosen by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import linear_model
+from sklearn.linear_model import _coordinate_descent
+from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing, check_scalar
+from sklearn.utils.metadata_routing import _routing_enabled
+from sklearn.utils.validation import column_or_1d
+
+from manyfit.base import Estimator, Job
+from manyfit.dataset import Dataset
+from manyfit.linear_model._descent import (
+    Descent,
+    Solution,
+    descend,
+    reads_gram,
+    seed_of,
+    warn_unless_converged,
+)
+from manyfit.linear_model._elastic_net import enet_path, lasso_path
+from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
+from manyfit.splits import Splits
+
+__all__ = ["ElasticNetCV", "LassoCV"]
+
+
+class _Point(NamedTuple):
+    """One penalty of the search."""
+
+    l1_ratio: float
+    alpha: float
+
+
+class _ChoosesPenalty(LinearEstimator):
+    """What LassoCV and ElasticNetCV share."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Self:
+        """Choose the penalty by cross-validation, and fit with it on all rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
+        y : array-like of shape (n_samples,)
+            None when `X` is a Dataset.
+        sample_weight : array-like of shape (n_samples,) or float, default=None
+            Weights >= 0, in training and in the errors of the left-out rows.
+        **params
+            With metadata routing, what the splitter takes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a parameter that breaks its rule and for data that is not finite, empty or of unequal length.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a duality gap is above the tolerance after `max_iter` sweeps.
+        """
+        if params or _routing_enabled():
+            self._check()
+            self._sklearn_fit(X, y, sample_weight=sample_weight, **params)
+            self.fit_backend_ = "scikit-learn"
+            return self
+        return self._fit_one(X, y, sample_weight)
+
+    def _runs_here(self, dataset: Dataset) -> bool:
+        given = not isinstance(self.precompute, bool | np.bool_ | str)
+        return super()._runs_here(dataset) and not given
+
+    @classmethod
+    def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
+        parts: dict[int, Dataset] = {}
+        left = []
+        for job in jobs:
+            if job.split not in parts:
+                parts[job.split] = _rows_of(job.estimator, dataset, splits, job.split)
+            if not job.estimator._choose(parts[job.split]):
+                left.append(job)
+            dataset.passes.extend(parts[job.split].passes if parts[job.split] is not dataset else [])
+            if parts[job.split] is not dataset:
+                parts[job.split].passes = []
+        return left
+
+    def _ratios(self) -> list[float]:
+        ratios = [float(ratio) for ratio in np.atleast_1d(getattr(self, "l1_ratio", 1.0))]
+        for ratio in ratios:
+            if not 0 <= ratio <= 1:
+                raise ValueError(f"{type(self).__name__}: l1_ratio must be in [0, 1], got {ratio!r}")
+        return ratios
+
+    def _choose(self, dataset: Dataset) -> bool:
+        """Fit on all rows of a dataset; False where the kernels do not answer."""
+        X, y, weights = dataset.matrix(self), dataset.targets(self), dataset.weights(self)
+        ratios = self._ratios()
+        if not isinstance(self.alphas, Integral):
+            for index, alpha in enumerate(self.alphas):
+                check_scalar(
+                    alpha, f"alphas[{index}]", target_type=Real, min_val=0.0, include_boundaries="left"
+                )
+        everything = np.arange(len(X))
+        pairs = [*check_cv(self.cv).split(X, y), (everything, everything[:0])]
+        splits = Splits(len(X), pairs)
+        if weights is not None:
+            splits.assert_weight(weights)
+        folds = len(pairs) - 1
+        groups = [
+            PreparedJobs([Job(self, split) for split in part.splits], range(len(part.splits)), dataset, part)
+            for part in dataset.known_folds(splits.groups)
+        ]
+        last = next(group for group in groups if any(job.split == folds for job in group.jobs))
+        grids = self._grids(last, ratios, folds)
+        self._assert_scale(np.asarray(grids).astype(X.dtype))
+        points = [_Point(ratio, alpha) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
+
+        errors = np.empty((folds, len(points)))
+        for group in groups:
+            solved = self._errors(group, points, splits, errors, folds)
+            if not solved:
+                return False
+        paths = errors.reshape(folds, len(ratios), -1).transpose(1, 2, 0)
+        self._assert_scale(paths)
+        self.mse_path_ = np.squeeze(paths).astype(X.dtype)
+        mean = paths.mean(axis=2)
+        best = 0, 0
+        for i in range(len(ratios)):
+            j = int(np.argmin(mean[i]))
+            if i == 0 or mean[i, j] < mean[best]:
+                best = i, j
+        chosen = _Point(ratios[best[0]], float(grids[best[0]][best[1]]))
+        if hasattr(self, "l1_ratio"):
+            self.l1_ratio_ = chosen.l1_ratio
+        self.alphas_ = np.asarray(grids if isinstance(self.alphas, Integral) else grids[:1], dtype=X.dtype)
+        self.alpha_ = X.dtype.type(chosen.alpha)
+        if len(self.alphas_) == 1:
+            self.alphas_ = self.alphas_[0]
+        return self._refit(last, chosen, folds)
+
+    def _assert_scale(self, values: NDArray[Any]) -> None:
+        """Raise where finite data were of a scale that overflowed."""
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{type(self).__name__}: X and y must be of a scale that leaves penalties and errors finite"
+            )
+
+    def _settings(self, place: int, point: _Point, seed: int, exact: bool) -> Descent:
+        return Descent(
+            place,
+            bool(self.fit_intercept),
+            float(point.alpha),
+            point.l1_ratio,
+            float(self.tol),
+            int(self.max_iter),
+            bool(self.positive),
+            seed,
+            exact,
+        )
+
+    def _grids(self, group: PreparedJobs, ratios: list[float], folds: int) -> list[NDArray[np.float64]]:
+        """Descending penalties of each l1_ratio."""
+        if not isinstance(self.alphas, Integral):
+            grid = np.sort(np.asarray(self.alphas, dtype=np.float64))[::-1]
+            return [grid] * len(ratios)
+        products, total = self._products(group, folds, int(self.alphas) * len(ratios) * folds)
+        return [
+            _coordinate_descent._alpha_grid(
+                group.X[:1],
+                group.Y[:1],
+                Xy=products / total,
+                l1_ratio=ratio,
+                eps=self.eps,
+                n_alphas=int(self.alphas),
+                positive=self.positive,
+            )
+            for ratio in ratios
+        ]
+
+    def _products(self, group: PreparedJobs, folds: int, fits: int) -> tuple[NDArray[np.float64], float]:
+        """Products of the centred columns with the target over all rows, and the sum of the weights."""
+        place = next(i for i, job in enumerate(group.jobs) if job.split == folds)
+        if reads_gram(group, fits):
+            moments = group.gram().moments(place, "train", bool(self.fit_intercept))
+            cross: NDArray[np.float64] = moments["cross"]
+            return cross, float(moments["weight"])
+        group.dataset.assert_finite(self)
+        X, y = group.X, group.Y.astype(np.float64)
+        weights = np.ones(len(X)) if group.weights is None else group.weights.astype(np.float64)
+        total = float(weights.sum())
+        if not self.fit_intercept:
+            return np.asarray(X.T @ (weights[:, None] * y), dtype=np.float64), total
+        y = y - weights @ y / total
+        shift = X[0].astype(np.float64)  # what remains of it is the rounding of a sum that is zero
+        scaled = weights[:, None] * y
+        return X.T @ scaled - np.outer(shift, scaled.sum(axis=0)), total
+
+    def _errors(
+        self,
+        group: PreparedJobs,
+        points: list[_Point],
+        splits: Splits,
+        errors: NDArray[np.float64],
+        folds: int,
+    ) -> bool:
+        """Mean squared errors of the left-out rows, into `errors` (folds, points)."""
+        members = [(place, job.split) for place, job in enumerate(group.jobs) if job.split != folds]
+        if not members:
+            return True
+        seed = seed_of(self.selection, self.random_state)
+        settings = [self._settings(place, point, seed, False) for place, _ in members for point in points]
+        solution = descend(group, settings)
+        warn_unless_converged(type(self).__name__, solution)
+        if not solution.reliable.all():
+            return False
+        weights = np.ones(len(group.X)) if group.weights is None else group.weights.astype(np.float64)
+        tested = np.array([weights[splits.test_rows(split)].sum() for _, split in members])
+        residual = self._residual(group, members, points, splits, solution, weights)
+        errors[[split for _, split in members]] = residual / tested[:, None]
+        return True
+
+    def _residual(
+        self,
+        group: PreparedJobs,
+        members: list[tuple[int, int]],
+        points: list[_Point],
+        splits: Splits,
+        solution: Solution,
+        weights: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Weighted sums of squared errors, (members, points)."""
+        shape = len(members), len(points)
+        if group.dataset.made("fold Gram", group.folds) is not None:
+            places = [place for place, _ in members for _ in points]
+            residual, _ = group.kernels.squared_errors(
+                group.gram(), places, solution.coef, solution.intercept, group.execution
+            )
+            return np.asarray(residual).reshape(shape)
+        sums = np.empty(shape)
+        coef, intercept = solution.coef.reshape(*shape, -1), solution.intercept.reshape(shape)
+        for i, (_, split) in enumerate(members):
+            rows = splits.test_rows(split)
+            answers = group.X[rows] @ coef[i].T + intercept[i]
+            sums[i] = weights[rows] @ (group.Y[rows] - answers) ** 2
+        return sums
+
+    def _refit(self, group: PreparedJobs, point: _Point, folds: int) -> bool:
+        """Fit on all rows with the penalty chosen."""
+        place = next(i for i, job in enumerate(group.jobs) if job.split == folds)
+        seed = seed_of(self.selection, self.random_state)
+        solution = descend(group, [self._settings(place, point, seed, True)])
+        if not solution.reliable.all():
+            return False
+        warn_unless_converged(type(self).__name__, solution)
+        self._store(group.dataset, solution.coef[0], solution.intercept[0])
+        self.coef_ = self.coef_.ravel()
+        self.dual_gap_ = solution.gap[0].astype(self.coef_.dtype)[0]
+        self.n_iter_ = int(solution.sweeps[0, 0])
+        return True
+
+
+def _rows_of(owner: Any, dataset: Dataset, splits: Splits, split: int) -> Dataset:
+    """The rows a split trains on, with a target of one dimension."""
+    y = dataset.targets(owner)
+    if y.ndim == 2 and y.shape[1] > 1:
+        raise ValueError(f"For multi-task outputs, use MultiTask{type(owner).__name__}")
+    if splits.pairs is None and y.ndim == 1:
+        return dataset
+    rows = splits.train_rows(split)
+    y = column_or_1d(y, warn=True)
+    weights = dataset.weights(owner)
+    return Dataset(
+        _safe_indexing(dataset.matrix(owner), rows) if splits.pairs is not None else dataset.matrix(owner),
+        y[rows],
+        None if weights is None else weights[rows],
+    )
+
+
+class ElasticNetCV(_ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[misc]
+    """Elastic net whose penalties are chosen by cross-validation.
+
+    Every fold and every ``l1_ratio`` has a path of penalties; all of them, and the final fit, share one pass
+    over `X` (the Gram of each fold), and the errors of the left-out rows come from their own Gram.
+
+    Parameters
+    ----------
+    l1_ratio : float or list of float, default=0.5
+        Shares of the l1 penalty to try, in [0, 1].
+    eps : float, default=1e-3
+        Smallest penalty of an automatic path, relative to the largest.
+    alphas : int or array-like, default=100
+        Penalties to try, or how many, from the one at which all coefficients are zero down to `eps` times it.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, which is not penalised.
+    precompute : "auto", bool or array-like of shape (n_features, n_features), default="auto"
+        Accepted: whether a Gram pays is decided by the data's shape. A Gram that is handed over runs in
+        scikit-learn's own solver.
+    max_iter : int, default=1000
+        Sweeps over the coefficients, at most, for each fit.
+    tol : float, default=1e-4
+        Of the duality gap, relative to ``||y||^2``.
+    cv : int, splitter or iterable, default=None
+        None for 5 folds.
+    copy_X : bool, default=True
+        Accepted for compatibility: `X` is never changed.
+    verbose : bool or int, default=0
+        For scikit-learn's own solver.
+    n_jobs : int, default=None
+        Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
+    positive : bool, default=False
+        Whether to require coefficients >= 0.
+    random_state : int, RandomState instance or None, default=None
+        For ``selection="random"``.
+    selection : {"cyclic", "random"}, default="cyclic"
+        Order in which coefficients are updated.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where to compute.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The penalty chosen.
+    l1_ratio_ : float
+        The share chosen.
+    coef_ : ndarray of shape (n_features,)
+    intercept_ : float
+    mse_path_ : ndarray of shape (n_l1_ratio, n_alphas, n_folds) or (n_alphas, n_folds)
+        Mean squared errors of the left-out rows.
+    alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratio, n_alphas)
+        The penalties tried.
+    dual_gap_ : float
+    n_iter_ : int
+        Sweeps of the final fit.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Set when `X` has string column names.
+    fit_backend_ : str
+        "manyfit", or "scikit-learn" where its own solver ran (sparse `X`, a Gram handed over).
+
+    Examples
+    --------
+    >>> from manyfit.linear_model import ElasticNetCV
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ElasticNetCV(l1_ratio=[0.5, 0.9, 1.0]).fit(X, y)
+    >>> model.mse_path_.shape
+    (3, 100, 5)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **linear_model.ElasticNetCV._parameter_constraints,
+        "device": Estimator._parameter_constraints["device"],
+    }
+    path = staticmethod(enet_path)
+
+    def __init__(
+        self,
+        *,
+        l1_ratio: Any = 0.5,
+        eps: float = 1e-3,
+        alphas: Any = 100,
+        fit_intercept: bool = True,
+        precompute: Any = "auto",
+        max_iter: int = 1000,
+        tol: float = 1e-4,
+        cv: Any = None,
+        copy_X: bool = True,
+        verbose: bool | int = 0,
+        n_jobs: int | None = None,
+        positive: bool = False,
+        random_state: Any = None,
+        selection: str = "cyclic",
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(
+            l1_ratio=l1_ratio,
+            eps=eps,
+            alphas=alphas,
+            fit_intercept=fit_intercept,
+            precompute=precompute,
+            max_iter=max_iter,
+            tol=tol,
+            cv=cv,
+            copy_X=copy_X,
+            verbose=verbose,
+            n_jobs=n_jobs,
+            positive=positive,
+            random_state=random_state,
+            selection=selection,
+        )
+        self.device = device
+
+
+class LassoCV(_ChoosesPenalty, linear_model.LassoCV):  # type: ignore[misc]
+    """Lasso whose penalty is chosen by cross-validation.
+
+    Every fold has a path of penalties; all of them, and the final fit, share one pass over `X` (the Gram of
+    each fold), and the errors of the left-out rows come from their own Gram.
+
+    Parameters
+    ----------
+    eps : float, default=1e-3
+        Smallest penalty of an automatic path, relative to the largest.
+    alphas : int or array-like, default=100
+        Penalties to try, or how many, from the one at which all coefficients are zero down to `eps` times it.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, which is not penalised.
+    precompute : "auto", bool or array-like of shape (n_features, n_features), default="auto"
+        Accepted: whether a Gram pays is decided by the data's shape. A Gram that is handed over runs in
+        scikit-learn's own solver.
+    max_iter : int, default=1000
+        Sweeps over the coefficients, at most, for each fit.
+    tol : float, default=1e-4
+        Of the duality gap, relative to ``||y||^2``.
+    copy_X : bool, default=True
+        Accepted for compatibility: `X` is never changed.
+    cv : int, splitter or iterable, default=None
+        None for 5 folds.
+    verbose : bool or int, default=False
+        For scikit-learn's own solver.
+    n_jobs : int, default=None
+        Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
+    positive : bool, default=False
+        Whether to require coefficients >= 0.
+    random_state : int, RandomState instance or None, default=None
+        For ``selection="random"``.
+    selection : {"cyclic", "random"}, default="cyclic"
+        Order in which coefficients are updated.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where to compute.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The penalty chosen.
+    coef_ : ndarray of shape (n_features,)
+    intercept_ : float
+    mse_path_ : ndarray of shape (n_alphas, n_folds)
+        Mean squared errors of the left-out rows.
+    alphas_ : ndarray of shape (n_alphas,)
+        The penalties tried.
+    dual_gap_ : float
+    n_iter_ : int
+        Sweeps of the final fit.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Set when `X` has string column names.
+    fit_backend_ : str
+        "manyfit", or "scikit-learn" where its own solver ran (sparse `X`, a Gram handed over).
+
+    Examples
+    --------
+    >>> from manyfit.linear_model import LassoCV
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = LassoCV().fit(X, y)
+    >>> model.mse_path_.shape
+    (100, 5)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **linear_model.LassoCV._parameter_constraints,
+        "device": Estimator._parameter_constraints["device"],
+    }
+    path = staticmethod(lasso_path)
+
+    def __init__(
+        self,
+        *,
+        eps: float = 1e-3,
+        alphas: Any = 100,
+        fit_intercept: bool = True,
+        precompute: Any = "auto",
+        max_iter: int = 1000,
+        tol: float = 1e-4,
+        copy_X: bool = True,
+        cv: Any = None,
+        verbose: bool | int = False,
+        n_jobs: int | None = None,
+        positive: bool = False,
+        random_state: Any = None,
+        selection: str = "cyclic",
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(
+            eps=eps,
+            alphas=alphas,
+            fit_intercept=fit_intercept,
+            precompute=precompute,
+            max_iter=max_iter,
+            tol=tol,
+            copy_X=copy_X,
+            cv=cv,
+            verbose=verbose,
+            n_jobs=n_jobs,
+            positive=positive,
+            random_state=random_state,
+            selection=selection,
+        )
+        self.device = device
