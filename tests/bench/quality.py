@@ -129,6 +129,7 @@ class PoissonGradient(Quality):
         return float(np.abs(gradient).max() / np.mean(data.y))
 
 
+@dataclass(frozen=True, kw_only=True)
 class DualityGap(Quality):
     """How far an elastic net's objective is from its minimum, at most, over ``|y|^2``.
 
