@@ -31,6 +31,7 @@ PYBIND11_MODULE(MANYFIT_MODULE_NAME, m, py::mod_gil_not_used()) {
   manyfit::bindings::bind_logistic(m);
   manyfit::bindings::bind_ridge_loo(m);
   manyfit::bindings::bind_coordinate_descent(m);
+  manyfit::bindings::bind_sgd(m);
   manyfit::bindings::bind_decomposition(m);
   manyfit::bindings::bind_truncated_svd(m);
   manyfit::bindings::bind_incremental_pca(m);

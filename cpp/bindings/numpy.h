@@ -145,6 +145,7 @@ void bind_core(py::module_& m);
 void bind_linear_model(py::module_& m);
 void bind_logistic(py::module_& m);
 void bind_ridge_loo(py::module_& m);
+void bind_sgd(py::module_& m);
 void bind_decomposition(py::module_& m);
 void bind_truncated_svd(py::module_& m);
 void bind_incremental_pca(py::module_& m);

@@ -6,7 +6,7 @@ What it computes, shapes and cost stand in the C++ headers of the same names.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from numpy import bool_, float64, int64
+from numpy import bool_, float64, int64, uint8
 from numpy.typing import NDArray
 
 _Floats = NDArray[Any]  # float32 or float64
@@ -30,6 +30,9 @@ _Components = tuple[
 _Triplets = tuple[
     NDArray[float64], NDArray[float64], NDArray[float64], float, bool
 ]  # singular values, components, variance, total variance, reliable
+_Steps = tuple[
+    _Floats, float, _Floats, float, int, bool
+]  # coef, intercept, average coef, average intercept, epochs, overflowed
 _Descent = tuple[
     NDArray[float64],
     NDArray[float64],
@@ -202,6 +205,15 @@ def squared_errors(
     intercept: NDArray[float64],
     execution: Execution,
 ) -> tuple[NDArray[float64], NDArray[float64]]: ...
+def sgd(
+    X: _Floats,
+    y: _Floats | None,
+    codes: NDArray[int64] | None,
+    sample_weight: _Floats | None,
+    streams: Sequence[tuple[NDArray[int64] | None, NDArray[uint8] | None, int, bool]],
+    jobs: Sequence[dict[str, Any]],
+    execution: Execution,
+) -> list[_Steps]: ...
 def gradient_descent(
     X: _Floats,
     y: _Floats | None,

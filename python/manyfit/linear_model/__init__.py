@@ -1,14 +1,16 @@
-"""Linear models: least squares, ridge, Lasso, elastic net, logistic and Poisson regression, gradient descent."""
+"""Linear models: least squares, ridge, Lasso, elastic net, logistic and Poisson regression, gradient descent, SGD."""
 
 from manyfit.linear_model._elastic_net import ElasticNet, Lasso, enet_path, lasso_path
 from manyfit.linear_model._elastic_net_cv import ElasticNetCV, LassoCV
 from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._logistic import LogisticRegression
+from manyfit.linear_model._perceptron import Perceptron
 from manyfit.linear_model._poisson import PoissonRegressor
 from manyfit.linear_model._ridge import Ridge
 from manyfit.linear_model._ridge_classifier import RidgeClassifier, RidgeClassifierCV
 from manyfit.linear_model._ridge_cv import RidgeCV
+from manyfit.linear_model._sgd import SGDClassifier, SGDRegressor
 
 __all__ = [
     "ElasticNet",
@@ -19,11 +21,14 @@ __all__ = [
     "LassoCV",
     "LinearRegression",
     "LogisticRegression",
+    "Perceptron",
     "PoissonRegressor",
     "Ridge",
     "RidgeCV",
     "RidgeClassifier",
     "RidgeClassifierCV",
+    "SGDClassifier",
+    "SGDRegressor",
     "enet_path",
     "lasso_path",
 ]

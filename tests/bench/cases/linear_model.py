@@ -27,6 +27,10 @@ FAINT_RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1e-10})
 POISSON = Estimator(
     "linear_model", "PoissonRegressor", {"alpha": 0.01, "solver": "newton-cholesky", "tol": 1e-7}
 )
+#: Five epochs, whatever they bring.
+SGD = Estimator(
+    "linear_model", "SGDRegressor", {"random_state": 0, "max_iter": 5, "tol": None, "alpha": 1e-6}
+)
 
 ALPHAS = np.logspace(-3, 4, 50).tolist()
 RIDGE_CV = Estimator("linear_model", "RidgeCV", {"alphas": ALPHAS})
@@ -106,6 +110,15 @@ def _cases() -> Iterator[AnyCase]:
             Regression(100_000, 20, mean=1e8),
             fit(estimator),
             Coefficients(alpha=alpha, tolerance=1e-8, extended=True),
+        )
+    # The same epochs over the same order of rows; what is left of the error is that of the method.
+    for n, d, dtype in ((100_000, 50, "float64"), (100_000, 50, "float32"), (2_000, 20, "float64")):
+        yield Case(
+            "sgd-regressor-fit",
+            Regression(n, d, dtype),
+            fit(SGD),
+            Coefficients(tolerance=0.2, times_sklearn=1.01),
+            targets=(Faster(1, than="scikit-learn"),),
         )
     # A Gram squares the condition number: unguarded, it would answer with half of the digits or none.
     for name, estimator, alpha, condition in (

@@ -33,6 +33,7 @@ def _intercept(model: Any) -> Matrix | None:
     "manyfit.linear_model.LinearRegression",
     "manyfit.linear_model.Ridge",
     "manyfit.linear_model.RidgeCV",
+    "manyfit.linear_model.SGDRegressor",
     "sklearn.linear_model.ElasticNet",
     "sklearn.linear_model.ElasticNetCV",
     "sklearn.linear_model.Lasso",
@@ -40,6 +41,7 @@ def _intercept(model: Any) -> Matrix | None:
     "sklearn.linear_model.LinearRegression",
     "sklearn.linear_model.Ridge",
     "sklearn.linear_model.RidgeCV",
+    "sklearn.linear_model.SGDRegressor",
     output=PREDICTIONS,
 )
 def linear(model: Any, graph: Emitter, x: Value) -> Value:
