@@ -297,7 +297,7 @@ class SGDEstimator(Estimator):
         if self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
                 f"{type(self).__name__}: Maximum number of iteration reached before convergence. Consider "
-                f"increasing max_iter (now {self.max_iter}) to improve the fit.",
+                f"increasing max_iter to improve the fit. (max_iter={self.max_iter})",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -433,9 +433,10 @@ class SGDClassifierBase(SGDEstimator):
         first_call = not hasattr(self, "classes_")
         if first_call and self.class_weight == "balanced":
             raise ValueError(
-                f"{type(self).__name__}: class_weight 'balanced' is not supported for partial_fit: it would need the "
-                "labels of all rows. In order to use 'balanced' weights, compute them from a large enough sample "
-                "with sklearn.utils.compute_class_weight('balanced', classes=classes, y=y), and pass a dict."
+                f"{type(self).__name__}: class_weight 'balanced' is not supported for partial_fit. In order to use "
+                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). In place of y you "
+                "can use a large enough sample of the full training set target to properly estimate the class "
+                "frequency distributions. Pass the resulting weights as the class_weight parameter."
             )
         if self.verbose or issparse(X):
             if not first_call:

@@ -245,7 +245,7 @@ def test_a_population_takes_rows_together_and_is_as_separate_fits() -> None:
 
 def test_too_few_epochs_and_overflow() -> None:
     X, y = make()
-    with pytest.warns(ConvergenceWarning, match=r"increasing max_iter \(now 2\)"):
+    with pytest.warns(ConvergenceWarning, match=r"increasing max_iter to improve the fit\. \(max_iter=2\)"):
         SGDRegressor(max_iter=2).fit(X, y)
     with pytest.raises(ValueError, match=r"under-/overflow occurred at epoch #1\. Scaling"):
         SGDRegressor(learning_rate="constant", eta0=1e300).fit(X, y)
