@@ -369,7 +369,7 @@ paths(alphas, np.array([model.coef_ for model in ridges]), "ridge")
 # The **lasso** uses another leash: the sum of *absolute* coefficients. Its corners make it choose.
 
 # %%
-from sklearn.linear_model import lasso_path
+from manyfit.linear_model import lasso_path
 
 strengths, coefs, _ = lasso_path(Z, y - y.mean(), alphas=np.logspace(-1.5, 1.7, 121))
 paths(strengths, coefs.T, "lasso")
