@@ -1,5 +1,6 @@
 #include "core/context.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <exception>
 #include <memory>
@@ -95,6 +96,20 @@ void Context::parallel_for(const char* stage, int64_t count,
   };
   ThreadPool::instance().run(count, threads_, guarded, [&] { error.guard(-1, [&] { check(); }); });
   error.rethrow();
+}
+
+void Context::serial_for(const char* stage, int64_t count,
+                         const std::function<void(int64_t)>& task) const {
+  if (!ThreadPool::inside_task()) {
+    stage_ = stage;
+    count_ = std::max<int64_t>(count, 1);
+    done_ = 0;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    check();
+    task(i);
+    if (!ThreadPool::inside_task()) ++done_;
+  }
 }
 
 void Context::detach(const char* stage, std::function<void()> work) const {

@@ -30,6 +30,8 @@ class Context {
   // inside a task runs on that task's thread.
   void parallel_for(const char* stage, int64_t count,
                     const std::function<void(int64_t)>& task) const;
+  // The same one after another on the calling thread, which so goes on answering Ctrl-C.
+  void serial_for(const char* stage, int64_t count, const std::function<void(int64_t)>& task) const;
 
   // Runs `work` on a thread of its own and waits. When the caller is told to stop, the wait ends at
   // once and the thread finishes alone, so `work` must own what it touches. For calls that cannot

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <type_traits>
 
 #include "core/dot.h"
@@ -451,17 +450,12 @@ void sgd_cpu(MatrixView<const T> X, VectorView<const T> y, VectorView<const int6
       parts.push_back({s, {first, first + static_cast<std::ptrdiff_t>(count)}});
     }
   constexpr const char* stage = "stochastic gradient descent";
-  if (parts.size() ==
-      1) {  // slices of epochs, one after another whoever takes them: progress shows
+  if (parts.size() == 1) {  // in slices of its epochs: progress shows
     Lockstep<T> only(X, y, codes, w, streams[parts[0].stream], parts[0].jobs, context);
     int64_t longest = 0;
     for (const SgdJob<T>& job : jobs) longest = std::max(longest, job.max_iter);
     const int64_t slices = std::clamp<int64_t>(longest, 1, kSlices);
-    std::mutex turn;
-    context.parallel_for(stage, slices, [&](int64_t) {
-      const std::lock_guard lock(turn);
-      only.run((longest + slices - 1) / slices);
-    });
+    context.serial_for(stage, slices, [&](int64_t) { only.run((longest + slices - 1) / slices); });
     return;
   }
   context.parallel_for(stage, static_cast<int64_t>(parts.size()), [&](int64_t i) {
