@@ -140,16 +140,22 @@ void call_dsyevr(LargestCall& state) {
 
 struct CholeskyCall {
   Eigen::MatrixXd a;
+  Cholesky::Conditioning conditioning;
   double reciprocal_condition;
 };
 
 void call_dpotrf(CholeskyCall& state) {
   const int n = checked(state.a.rows());
-  double norm = 0;
-  for (int j = 0; j < n; ++j) norm = std::max(norm, state.a.col(j).lpNorm<1>());
+  const bool estimate = state.conditioning == Cholesky::Conditioning::estimate;
+  double norm = estimate ? 0 : 1;
+  for (int j = 0; estimate && j < n; ++j) norm = std::max(norm, state.a.col(j).lpNorm<1>());
   int info = 0;
   table.dpotrf("L", &n, state.a.data(), &n, &info);
   if (info != 0 || !(norm > 0)) return;
+  if (!estimate) {
+    if (n > 0) state.reciprocal_condition = state.a.diagonal().array().square().minCoeff();
+    return;
+  }
   std::vector<double> work(3 * static_cast<size_t>(n));
   std::vector<int> iwork(n);
   table.dpocon("L", &n, state.a.data(), &n, &norm, &state.reciprocal_condition, work.data(),
@@ -228,7 +234,7 @@ Eigen::VectorXd eigenvalues(Eigen::MatrixXd A, const Context& context) {
   return std::move(run(EigenCall{std::move(A), "N", {}}, n, context, call_dsyevd)->values);
 }
 
-Cholesky::Cholesky(Eigen::MatrixXd A, const Context& context) {
+Cholesky::Cholesky(Eigen::MatrixXd A, const Context& context, Conditioning conditioning) {
   // Powers of two near 1 / sqrt(diagonal): scaling by them is exact.
   scale_.resize(A.rows());
   for (int64_t i = 0; i < A.rows(); ++i) {
@@ -238,7 +244,7 @@ Cholesky::Cholesky(Eigen::MatrixXd A, const Context& context) {
   A.array().colwise() *= scale_.array();
   A.array().rowwise() *= scale_.transpose().array();
   const int64_t n = A.rows();
-  const auto done = run(CholeskyCall{std::move(A), 0.0}, n, context, call_dpotrf);
+  const auto done = run(CholeskyCall{std::move(A), conditioning, 0.0}, n, context, call_dpotrf);
   factor_ = std::move(done->a);
   reciprocal_condition_ = done->reciprocal_condition;
 }

@@ -36,8 +36,13 @@ Eigen::VectorXd eigenvalues(Eigen::MatrixXd A, const Context& context);
 // A = L L' of a symmetric positive definite matrix that was scaled to unit diagonal.
 class Cholesky {
  public:
-  Cholesky(Eigen::MatrixXd A, const Context& context);
-  // Estimate of 1 / (|A| |A^-1|) of the scaled matrix; 0 where A is not positive definite.
+  enum class Conditioning {
+    estimate,  // of the inverse's norm, by some solves: for answers that must keep their digits
+    pivots,    // the smallest square of L's diagonal, for nothing: tells dependent columns
+  };
+  Cholesky(Eigen::MatrixXd A, const Context& context,
+           Conditioning conditioning = Conditioning::estimate);
+  // About 1 / (|A| |A^-1|) of the scaled matrix; 0 where A is not positive definite.
   double reciprocal_condition() const { return reciprocal_condition_; }
   // A X = B, in B's place.
   void solve(Eigen::MatrixXd& B) const;

@@ -4,18 +4,21 @@
 #include <cmath>
 #include <utility>
 
-#include "core/linalg.h"
 #include "core/random.h"
 
 namespace manyfit {
 namespace {
 
-constexpr int64_t kFirstColumns = 100;  // of a working set
-constexpr int64_t kPatience = 8;        // sweeps before a Newton step on a small support
+constexpr int64_t kFirstColumns = 60;  // of a working set
+constexpr int64_t kPatience = 8;       // sweeps before a Newton step on a small support
+// A Newton step on a larger one, size^3 / 3, costs as much as size^2 / (12 columns) sweeps of
+// size * columns, for it runs in blocks.
+constexpr int64_t kStepShare = 12;
 constexpr int kPolishSteps = 60;
-constexpr double kLoose = 3;  // times the tolerance, on the way to the penalty asked for
+constexpr double kApproach = 2;  // ratio of the penalties on the way to the one asked for
+constexpr double kInner = 0.1;   // share of the gap at which the working set may grow
 constexpr int64_t kSweepsOnTheWay = 100;
-constexpr double kProximal = 1e-6;  // relative ridge where a support's columns are dependent
+constexpr int64_t kPiece = 64;  // columns of the Gram mirrored at once
 // Steps this much smaller than the target (squared) no longer count.
 constexpr double kRounding = 1e-26;
 
@@ -23,8 +26,6 @@ double shrunk(double value, double l1, bool positive) {
   if (positive) return std::max(value - l1, 0.0);
   return value > l1 ? value - l1 : (value < -l1 ? value + l1 : 0.0);
 }
-
-double sign(double value) { return value > 0 ? 1.0 : (value < 0 ? -1.0 : 0.0); }
 
 }  // namespace
 
@@ -44,8 +45,12 @@ void ColumnSource::add(const std::vector<int64_t>& columns) {
     gram.swap(larger);
   }
   fill(first);
-  for (int64_t j = first; j < size; ++j)
-    for (int64_t i = 0; i < j; ++i) gram(j, i) = gram(i, j);
+  for (int64_t begin = first; begin < size; begin += kPiece) {
+    const int64_t n = std::min(kPiece, size - begin);
+    for (int64_t j = begin; j < begin + n; ++j)
+      for (int64_t i = begin; i < j; ++i) gram(j, i) = gram(i, j);
+    gram.block(begin, 0, n, begin) = gram.block(0, begin, begin, n).transpose();
+  }
 }
 
 DescentPath::DescentPath(ColumnSource& source, int64_t target, const Context& context)
@@ -64,6 +69,7 @@ void DescentPath::start(const Eigen::VectorXd& coef) {
   sync();
   for (size_t i = 0; i < source_.chosen.size(); ++i)
     w_(static_cast<int64_t>(i)) = coef(source_.chosen[i]);
+  fresh_ = false;
 }
 
 Eigen::VectorXd DescentPath::coef() const {
@@ -87,10 +93,32 @@ void DescentPath::sync() {
   }
 }
 
-// The gradient of all columns, afresh.
+// The gradient of all columns, afresh; from zero it is known.
 void DescentPath::refresh() {
-  residual_ = source_.gradient(target_, w_, all_);
+  if ((w_.array() == 0).all()) {
+    all_ = source_.cross.col(target_);
+    residual_ = {square_, square_};
+  } else {
+    residual_ = source_.gradient(target_, w_, all_);
+  }
+  gather();
+  fresh_ = true;
+}
+
+// Takes the working set's part of the gradient of all columns.
+void DescentPath::gather() {
   for (int64_t i = 0; i < w_.size(); ++i) g_(i) = all_(source_.chosen[static_cast<size_t>(i)]);
+}
+
+// Columns into the working set; false where that grows too large. The gradient of all columns must
+// be fresh.
+bool DescentPath::admit(const std::vector<int64_t>& columns) {
+  if (static_cast<int64_t>(source_.chosen.size() + columns.size()) > kLargestWorkingSet)
+    return false;
+  source_.add(columns);
+  sync();
+  gather();
+  return true;
 }
 
 // Formulation of the gap as scikit-learn has it: the residual, scaled until it is dual feasible;
@@ -154,99 +182,42 @@ double DescentPath::sweep(const DescentSettings& settings) {
   return largest;
 }
 
-// Sweeps the working set until no step changes the fit by more than `small` (squared). Where that
-// takes as long as a factorisation of the support's Gram, takes a Newton step.
-void DescentPath::descend(const DescentSettings& settings, double small, Outcome& outcome) {
+// The gap of the problem on the working set alone, from what the sweeps keep.
+double DescentPath::working_gap() const {
+  const double l1 = penalty_.l1, l2 = penalty_.l2;
+  const double along_target = q_.dot(w_), square = l2 * w_.squaredNorm();
+  const double residual = square_ - along_target - g_.dot(w_);  // |y - Z c|^2
+  const auto slope = g_.array() - l2 * w_.array();
+  const double largest =
+      std::max(penalty_.positive ? slope.maxCoeff() : slope.abs().maxCoeff(), l1);
+  const double scale = l1 / largest;
+  return 0.5 * (residual + square) * (1 + scale * scale) + l1 * w_.lpNorm<1>() -
+         scale * (square_ - along_target);
+}
+
+// Sweeps the working set until its gap is at most `wanted` (without an l1 penalty: until no step
+// changes the fit by that much, squared). Where that takes as long as a factorisation of the
+// support's Gram, takes a Newton step.
+void DescentPath::descend(const DescentSettings& settings, double wanted, Outcome& outcome) {
   int64_t since = 0;
+  fresh_ = false;
   while (outcome.sweeps < settings.max_iter) {
     context_.check();
     ++outcome.sweeps;
-    if (sweep(settings) <= small) return;
+    const double moved = sweep(settings);
+    if (moved <= kRounding * square_) return;
+    if ((penalty_.l1 > 0 ? working_gap() : moved) <= wanted) return;
     const auto support = static_cast<int64_t>((w_.array() != 0).count());
-    if (++since >= std::max(kPatience, support / 6)) {
+    if (++since >= std::max(kPatience, support * support / (kStepShare * w_.size()))) {
       newton();
       since = 0;
     }
   }
 }
 
-// To the minimum over the coefficients that are not zero, their signs kept: the whole way, with
-// those that would change sign set to zero, or as far as the first of them.
-DescentPath::Step DescentPath::newton() {
-  const double l1 = penalty_.l1, l2 = penalty_.l2;
-  const bool bounded = l1 > 0 || penalty_.positive;
-  std::vector<int64_t> support;
-  for (int64_t i = 0; i < w_.size(); ++i)
-    if (w_(i) != 0 || !bounded) support.push_back(i);
-  const auto size = static_cast<int64_t>(support.size());
-  if (size == 0 || size >= kLargeMatrix) return Step::none;
-  Eigen::MatrixXd step(size, 1);
-  bool whole = false;
-  for (const double extra : {0.0, kProximal}) {
-    Eigen::MatrixXd system(size, size);
-    for (int64_t j = 0; j < size; ++j) {
-      const int64_t column = support[static_cast<size_t>(j)];
-      for (int64_t i = 0; i < size; ++i)
-        system(i, j) = source_.gram(support[static_cast<size_t>(i)], column);
-      system(j, j) += l2 + extra * system(j, j);
-      step(j, 0) = g_(column) - l1 * sign(w_(column)) - l2 * w_(column);
-    }
-    const Cholesky cholesky(std::move(system), context_);
-    // Beyond that a step is noise of the Gram; dependent columns take a proximal one.
-    if (!(cholesky.reciprocal_condition() > 1e3 * source_.precision)) continue;
-    cholesky.solve(step);
-    whole = extra == 0;
-    break;
-  }
-  if (!step.allFinite()) return Step::none;
-
-  Eigen::VectorXd w, g, best_w, best_g;
-  double best = objective(w_, g_);
-  bool moved = false;
-  // How far it is to the first sign that would change.
-  double reach = 1;
-  for (int64_t j = 0; bounded && j < size; ++j) {
-    const double value = w_(support[static_cast<size_t>(j)]), change = step(j, 0);
-    if (value * (value + change) <= 0) reach = std::min(reach, -value / change);
-  }
-  // Beyond it, signs that would change stop at zero: further may be better, or not.
-  const double first = whole ? 1 : std::min(1.0, 64 * reach);
-  for (double length = first;; length = std::max(length / 4, reach)) {
-    w = w_;
-    g = g_;
-    for (int64_t j = 0; j < size; ++j) {
-      const int64_t i = support[static_cast<size_t>(j)];
-      double now = w_(i) + length * step(j, 0);
-      if (bounded && now * sign(w_(i)) <= 1e-13 * std::abs(w_(i))) now = 0;
-      w(i) = now;
-      const double change = now - w_(i);
-      const double* column = source_.gram.data() + i * source_.gram.rows();
-      for (int64_t r = 0; r < g.size(); ++r) g(r) -= change * column[r];
-    }
-    if (whole && reach == 1) {  // the minimum of the smooth problem
-      w_.swap(w);
-      g_.swap(g);
-      return Step::whole;
-    }
-    const double value = objective(w, g);
-    if (value < best) {
-      best = value;
-      best_w = w;
-      best_g = g;
-      moved = true;
-    } else if (moved) {
-      break;
-    }
-    if (length <= reach) break;
-  }
-  if (!moved) return Step::none;
-  w_.swap(best_w);
-  g_.swap(best_g);
-  return Step::part;
-}
-
 // From within the tolerance to the minimum itself: Newton steps until a sweep finds nothing to do.
 void DescentPath::polish(const DescentSettings& settings) {
+  fresh_ = false;
   for (int i = 0; i < kPolishSteps; ++i) {
     context_.check();
     const Step step = newton();
@@ -291,46 +262,55 @@ DescentPath::Outcome DescentPath::solve(const DescentSettings& settings) {
   penalty_ = {l1, scale * (1 - settings.l1_ratio), settings.positive};
   drawn_ = 0;
   Outcome outcome;
-  sync();
-  refresh();
-  outcome.gap = full_gap();
   outcome.tolerance = settings.tol * square_;
+  sync();
+  if (fresh_)
+    gather();
+  else
+    refresh();
+  outcome.gap = full_gap();
   if (square_ == 0 && (w_.array() == 0).all()) {
     outcome.converged = true;
     return outcome;
   }
-  int64_t least = 0;  // sweeps, where there were some on the way
-  // From zero to a small penalty by way of larger ones: so the working set grows with the support.
-  if (l1 > 0 && source_.chosen.size() < static_cast<size_t>(all_.size()) &&
-      (w_.array() == 0).all()) {
-    DescentSettings loose = settings;
-    loose.exact = false;
-    loose.tol = kLoose * settings.tol;
-    loose.max_iter = std::min(settings.max_iter, kSweepsOnTheWay);
-    for (double larger = largest_ / 2; larger > 1.5 * l1; larger /= 2) {
-      penalty_.l1 = larger;
-      refresh();
-      outcome.gap = full_gap();
-      outcome.tolerance = loose.tol * square_;
-      run(loose, outcome);
-      outcome.sweeps = 0;
-      least = 1;
-      if (outcome.abandoned) return outcome;
-    }
-    penalty_.l1 = l1;
-    refresh();
-    outcome.gap = full_gap();
-    outcome.tolerance = settings.tol * square_;
-    outcome.converged = false;
+  const bool approached =
+      l1 > 0 && (w_.array() == 0).all() && source_.chosen.size() < static_cast<size_t>(all_.size());
+  if (approached) {
+    approach(settings, outcome);
+    if (outcome.abandoned) return outcome;
   }
   run(settings, outcome);
-  outcome.sweeps = std::max(outcome.sweeps, least);
+  if (approached) outcome.sweeps = std::max<int64_t>(outcome.sweeps, 1);
   return outcome;
+}
+
+// From zero to a small penalty by way of larger ones, each solved roughly on the columns known so
+// far: so the working set grows with the support, for one pass over all columns each.
+void DescentPath::approach(const DescentSettings& settings, Outcome& outcome) {
+  const double l1 = penalty_.l1;
+  const double first = largest_ / kApproach;
+  for (double larger = first; larger > 1.5 * l1; larger /= kApproach) {
+    penalty_.l1 = larger;
+    const double gap = full_gap();
+    if (!admit(violators(gap))) {
+      outcome.abandoned = true;
+      return;
+    }
+    Outcome on_the_way;
+    DescentSettings rough = settings;
+    rough.max_iter = std::min(settings.max_iter, kSweepsOnTheWay);
+    descend(rough, kInner * gap, on_the_way);
+    refresh();
+  }
+  penalty_.l1 = l1;
+  outcome.gap = full_gap();
 }
 
 void DescentPath::run(const DescentSettings& settings, Outcome& outcome) {
   const double floor = 100 * source_.precision * square_;  // of what the gap can tell
-  double small = std::min(settings.tol * settings.tol, 1e-6) * square_;
+  // Of the working set's gap; without an l1 penalty, of the largest squared change of the fit.
+  double least = penalty_.l1 > 0 ? kInner * outcome.tolerance
+                                 : std::min(settings.tol * settings.tol, 1e-6) * square_;
   bool first = true;
   for (;; first = false) {
     context_.check();
@@ -348,25 +328,22 @@ void DescentPath::run(const DescentSettings& settings, Outcome& outcome) {
       }
     }
     if (outcome.sweeps >= settings.max_iter) return;
-    double enough = small;  // the largest squared change of the fit that ends the sweeps
+    double wanted = least;
     if (!entering.empty()) {
-      if (static_cast<int64_t>(source_.chosen.size() + entering.size()) > kLargestWorkingSet) {
+      if (!admit(entering)) {
         outcome.abandoned = true;
         return;
       }
-      source_.add(entering);
-      sync();
-      refresh();
-      enough = std::max(small, 1e-2 * outcome.gap / static_cast<double>(w_.size()));
+      if (penalty_.l1 > 0) wanted = std::max(least, kInner * outcome.gap);
     } else if (!first) {
-      if (small <= kRounding * square_) {  // as good as it gets
+      if (least <= kRounding * square_) {  // as good as it gets
         outcome.converged = outcome.gap <= std::max(outcome.tolerance, floor);
         return;
       }
-      small *= 1e-2;
-      enough = small;
+      least *= 1e-2;
+      wanted = least;
     }
-    descend(settings, enough, outcome);
+    descend(settings, wanted, outcome);
     refresh();
     outcome.gap = full_gap();
   }

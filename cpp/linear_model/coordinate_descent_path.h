@@ -71,10 +71,14 @@ class DescentPath {
   void run(const DescentSettings& settings, Outcome& outcome);
   void sync();
   void refresh();
+  void gather();
+  bool admit(const std::vector<int64_t>& columns);
+  void approach(const DescentSettings& settings, Outcome& outcome);
   double full_gap();
   double objective(const Eigen::VectorXd& w, const Eigen::VectorXd& g) const;
+  double working_gap() const;
   double sweep(const DescentSettings& settings);
-  void descend(const DescentSettings& settings, double small, Outcome& outcome);
+  void descend(const DescentSettings& settings, double wanted, Outcome& outcome);
   enum class Step { whole, part, none };
   Step newton();
   void polish(const DescentSettings& settings);
@@ -84,6 +88,7 @@ class DescentPath {
   int64_t target_;
   const Context& context_;
   Penalty penalty_{};
+  bool fresh_ = false;  // whether all_ is the gradient at w_
   double square_ = 0;   // |y|^2
   double largest_ = 0;  // of |Z'(y - Z c) - l2 c|: what makes the residual dual feasible
   int64_t drawn_ = 0;

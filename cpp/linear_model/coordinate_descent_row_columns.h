@@ -48,15 +48,13 @@ class RowColumns final : public ColumnSource {
     for_each_block([&](int64_t begin, int64_t n, std::vector<double>& x) {
       double* const out = g.data() + begin;
       for (int64_t j = 0; j < n; ++j) out[j] = -away(begin + j) * total;
-      for (int64_t i = 0; i < m; i += kBatch) {
-        const int64_t batch = std::min(kBatch, m - i);
-        read(i, batch, begin, n, x.data());
-        double a[kBatch] = {};
-        for (int64_t r = 0; r < batch; ++r) a[r] = scaled(i + r);
-        const double* const x0 = x.data();
-        for (int64_t j = 0; j < n; ++j)
-          out[j] += (a[0] * x0[j] + a[1] * x0[kBlock + j]) +
-                    (a[2] * x0[2 * kBlock + j] + a[3] * x0[3 * kBlock + j]);
+      int64_t i = 0;
+      if (X_.col_stride == 1) {
+        for (; i + kBatch <= m; i += kBatch) add_rows(i, begin, n, scaled.data() + i, out);
+      }
+      for (; i < m; ++i) {
+        read(i, 1, begin, n, x.data());
+        for (int64_t j = 0; j < n; ++j) out[j] += scaled(i) * x[static_cast<size_t>(j)];
       }
       for (int64_t j = 0; j < n; ++j)
         if (squares(begin + j) == 0) out[j] = 0;
@@ -68,7 +66,7 @@ class RowColumns final : public ColumnSource {
   static constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
   static constexpr double kNoise = 64;    // roundings of a column's squares that centring leaves
   static constexpr int64_t kBlock = 512;  // columns one task takes through all rows
-  static constexpr int64_t kBatch = 4;    // rows taken at once
+  static constexpr int64_t kBatch = 8;    // rows taken at once
 
   void take_targets(MatrixView<const T> Y) {
     const int64_t m = rows_.size();
@@ -157,14 +155,26 @@ class RowColumns final : public ColumnSource {
     });
   }
 
-  // x (batch, kBlock): columns of the rows i, i + 1, ... about the shift; rows beyond are zero.
+  // out (n,) += a' (columns of the rows i, i + 1, ... about the shift), kBatch rows whose columns
+  // lie side by side.
+  void add_rows(int64_t i, int64_t begin, int64_t n, const double* a, double* out) const {
+    static_assert(kBatch == 8);
+    const T* x[kBatch];
+    for (int64_t r = 0; r < kBatch; ++r)
+      x[r] = X_.row(rows_.rows[static_cast<size_t>(i + r)]) + begin;
+    const double* const shift = shift_.data() + begin;
+    for (int64_t j = 0; j < n; ++j) {
+      const double s = shift[j];
+      const auto part = [&](int64_t r) { return a[r] * (static_cast<double>(x[r][j]) - s); };
+      out[j] +=
+          ((part(0) + part(1)) + (part(2) + part(3))) + ((part(4) + part(5)) + (part(6) + part(7)));
+    }
+  }
+
+  // x (batch, kBlock): columns of the rows i, i + 1, ... about the shift.
   void read(int64_t i, int64_t batch, int64_t begin, int64_t n, double* x) const {
-    for (int64_t r = 0; r < kBatch; ++r) {
+    for (int64_t r = 0; r < batch; ++r) {
       double* const out = x + r * kBlock;
-      if (r >= batch) {
-        std::fill(out, out + n, 0.0);
-        continue;
-      }
       const T* const row = X_.row(rows_.rows[static_cast<size_t>(i + r)]) + begin * X_.col_stride;
       const double* const shift = shift_.data() + begin;
       if (X_.col_stride == 1) {

@@ -116,6 +116,40 @@ TYPED_TEST(DescentTest, WideDataGrowAWorkingSet) {
       problem, splits, plan, 1e-8);
 }
 
+// A support of nearly as many columns as rows, for which sweeps alone would need thousands: held
+// against the conditions of the minimum.
+TYPED_TEST(DescentTest, SmallPenaltyOnWideData) {
+  const int64_t n = 60, d = 600;
+  const LinearProblem<TypeParam> problem(n, d, 1, true);
+  const Rows rows = problem.all_rows();
+  const RealMatrix Z = design(rows.X, rows.w, true), y = design(rows.Y, rows.w, true);
+  for (const double l1_ratio : {1.0, 0.999})
+    for (const bool positive : {false, true}) {
+      SCOPED_TRACE(::testing::Message() << l1_ratio << positive);
+      DescentSettings settings;
+      settings.alpha = 1e-3;
+      settings.l1_ratio = l1_ratio;
+      settings.positive = positive;
+      const DescentPopulation population =
+          coordinate_descent_cpu(problem.X.view(), problem.Y.view(), view(problem.w), all_rows(n),
+                                 {{0, true}}, {settings}, {}, Context(2));
+      EXPECT_EQ(population.converged(0, 0), 1);
+      const RealMatrix coef = population.coef[0].template cast<Real>();
+      const Real scale = static_cast<Real>(settings.alpha) * rows.w.sum();
+      const Real l1 = scale * static_cast<Real>(l1_ratio);
+      const RealMatrix g = Z.transpose() * (y - Z * coef) - (scale - l1) * coef;
+      const Real tolerance = 1e-9L * (Z.transpose() * y).cwiseAbs().maxCoeff();
+      for (int64_t j = 0; j < d; ++j) {
+        if (coef(j, 0) != 0)
+          EXPECT_NEAR(g(j, 0), coef(j, 0) > 0 ? l1 : -l1, tolerance);
+        else
+          EXPECT_LE(positive ? g(j, 0) : std::abs(g(j, 0)), l1 + tolerance);
+      }
+      const auto support = (coef.array() != 0).count();
+      EXPECT_GT(support, positive ? 5 : n / 2);
+    }
+}
+
 TEST(Descent, OneSweepIsNotEnough) {
   const LinearProblem<double> problem(50, 10, 1, false);
   Plan plan(1);
