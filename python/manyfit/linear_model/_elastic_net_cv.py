@@ -18,6 +18,7 @@ from sklearn.utils.validation import column_or_1d
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._descent import (
+    ONE_BY_ONE,
     Descent,
     Solution,
     descend,
@@ -29,7 +30,7 @@ from manyfit.linear_model._elastic_net import enet_path, lasso_path
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 from manyfit.splits import Splits
 
-__all__ = ["ElasticNetCV", "LassoCV"]
+__all__ = ["ChoosesPenalty", "ElasticNetCV", "LassoCV"]
 
 
 class _Point(NamedTuple):
@@ -39,8 +40,10 @@ class _Point(NamedTuple):
     alpha: float
 
 
-class _ChoosesPenalty(LinearEstimator):
-    """What LassoCV and ElasticNetCV share."""
+class ChoosesPenalty(LinearEstimator):
+    """What LassoCV, ElasticNetCV and their multi-task kin share."""
+
+    _kernel: ClassVar[str] = ONE_BY_ONE
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Self:
         """Choose the penalty by cross-validation, and fit with it on all rows.
@@ -48,7 +51,7 @@ class _ChoosesPenalty(LinearEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), or of shape (n_samples, n_targets) for a multi-task model
             None when `X` is a Dataset.
         sample_weight : array-like of shape (n_samples,) or float, default=None
             Weights >= 0, in training and in the errors of the left-out rows.
@@ -77,7 +80,7 @@ class _ChoosesPenalty(LinearEstimator):
         return self._fit_one(X, y, sample_weight)
 
     def _runs_here(self, dataset: Dataset) -> bool:
-        given = not isinstance(self.precompute, bool | np.bool_ | str)
+        given = not isinstance(getattr(self, "precompute", False), bool | np.bool_ | str)
         return super()._runs_here(dataset) and not given
 
     @classmethod
@@ -86,13 +89,30 @@ class _ChoosesPenalty(LinearEstimator):
         left = []
         for job in jobs:
             if job.split not in parts:
-                parts[job.split] = _rows_of(job.estimator, dataset, splits, job.split)
+                parts[job.split] = job.estimator._rows_of(dataset, splits, job.split)
             if not job.estimator._choose(parts[job.split]):
                 left.append(job)
             dataset.passes.extend(parts[job.split].passes if parts[job.split] is not dataset else [])
             if parts[job.split] is not dataset:
                 parts[job.split].passes = []
         return left
+
+    def _checked_targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Targets of the number of dimensions this model takes, or an error."""
+        if y.ndim == 2 and y.shape[1] > 1:
+            raise ValueError(f"For multi-task outputs, use MultiTask{type(self).__name__}")
+        return column_or_1d(y, warn=True) if y.ndim == 2 else y
+
+    def _rows_of(self, dataset: Dataset, splits: Splits, split: int) -> Dataset:
+        """The rows a split trains on."""
+        y = dataset.targets(self)
+        checked = self._checked_targets(y)
+        if splits.pairs is None and checked is y:
+            return dataset
+        rows, X, weights = splits.train_rows(split), dataset.matrix(self), dataset.weights(self)
+        if splits.pairs is not None:
+            X = _safe_indexing(X, rows)
+        return Dataset(X, checked[rows], None if weights is None else weights[rows])
 
     def _ratios(self) -> list[float]:
         ratios = [float(ratio) for ratio in np.atleast_1d(getattr(self, "l1_ratio", 1.0))]
@@ -155,6 +175,10 @@ class _ChoosesPenalty(LinearEstimator):
                 f"{type(self).__name__}: X and y must be of a scale that leaves penalties and errors finite"
             )
 
+    @property
+    def _positive(self) -> bool:
+        return bool(getattr(self, "positive", False))
+
     def _settings(self, place: int, point: _Point, seed: int, exact: bool) -> Descent:
         return Descent(
             place,
@@ -163,7 +187,7 @@ class _ChoosesPenalty(LinearEstimator):
             point.l1_ratio,
             float(self.tol),
             int(self.max_iter),
-            bool(self.positive),
+            self._positive,
             seed,
             exact,
         )
@@ -182,7 +206,7 @@ class _ChoosesPenalty(LinearEstimator):
                 l1_ratio=ratio,
                 eps=self.eps,
                 n_alphas=int(self.alphas),
-                positive=self.positive,
+                positive=self._positive,
             )
             for ratio in ratios
         ]
@@ -219,7 +243,7 @@ class _ChoosesPenalty(LinearEstimator):
             return True
         seed = seed_of(self.selection, self.random_state)
         settings = [self._settings(place, point, seed, False) for place, _ in members for point in points]
-        solution = descend(group, settings)
+        solution = descend(group, settings, kernel=self._kernel)
         warn_unless_converged(type(self).__name__, solution)
         if not solution.reliable.all():
             return False
@@ -238,55 +262,40 @@ class _ChoosesPenalty(LinearEstimator):
         solution: Solution,
         weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Weighted sums of squared errors, (members, points)."""
+        """Weighted sums of squared errors, the mean over targets, (members, points)."""
         shape = len(members), len(points)
         if group.dataset.made("fold Gram", group.folds) is not None:
             places = [place for place, _ in members for _ in points]
             residual, _ = group.kernels.squared_errors(
                 group.gram(), places, solution.coef, solution.intercept, group.execution
             )
-            return np.asarray(residual).reshape(shape)
+            means: NDArray[np.float64] = np.asarray(residual).mean(axis=1)
+            return means.reshape(shape)
         sums = np.empty(shape)
-        coef, intercept = solution.coef.reshape(*shape, -1), solution.intercept.reshape(shape)
         for i, (_, split) in enumerate(members):
             rows = splits.test_rows(split)
-            answers = group.X[rows] @ coef[i].T + intercept[i]
-            sums[i] = weights[rows] @ (group.Y[rows] - answers) ** 2
+            X, Y = group.X[rows], group.Y[rows]
+            for j in range(len(points)):
+                fit = i * len(points) + j
+                answers = X @ solution.coef[fit].T + solution.intercept[fit]
+                sums[i, j] = weights[rows] @ ((Y - answers) ** 2).mean(axis=1)
         return sums
 
     def _refit(self, group: PreparedJobs, point: _Point, folds: int) -> bool:
         """Fit on all rows with the penalty chosen."""
         place = next(i for i, job in enumerate(group.jobs) if job.split == folds)
         seed = seed_of(self.selection, self.random_state)
-        solution = descend(group, [self._settings(place, point, seed, True)])
+        solution = descend(group, [self._settings(place, point, seed, True)], kernel=self._kernel)
         if not solution.reliable.all():
             return False
         warn_unless_converged(type(self).__name__, solution)
         self._store(group.dataset, solution.coef[0], solution.intercept[0])
-        self.coef_ = self.coef_.ravel()
         self.dual_gap_ = solution.gap[0].astype(self.coef_.dtype)[0]
         self.n_iter_ = int(solution.sweeps[0, 0])
         return True
 
 
-def _rows_of(owner: Any, dataset: Dataset, splits: Splits, split: int) -> Dataset:
-    """The rows a split trains on, with a target of one dimension."""
-    y = dataset.targets(owner)
-    if y.ndim == 2 and y.shape[1] > 1:
-        raise ValueError(f"For multi-task outputs, use MultiTask{type(owner).__name__}")
-    if splits.pairs is None and y.ndim == 1:
-        return dataset
-    rows = splits.train_rows(split)
-    y = column_or_1d(y, warn=True)
-    weights = dataset.weights(owner)
-    return Dataset(
-        _safe_indexing(dataset.matrix(owner), rows) if splits.pairs is not None else dataset.matrix(owner),
-        y[rows],
-        None if weights is None else weights[rows],
-    )
-
-
-class ElasticNetCV(_ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[misc]
+class ElasticNetCV(ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[misc]
     """Elastic net whose penalties are chosen by cross-validation.
 
     Every fold and every ``l1_ratio`` has a path of penalties; all of them, and the final fit, share one pass
@@ -401,7 +410,7 @@ class ElasticNetCV(_ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[
         self.device = device
 
 
-class LassoCV(_ChoosesPenalty, linear_model.LassoCV):  # type: ignore[misc]
+class LassoCV(ChoosesPenalty, linear_model.LassoCV):  # type: ignore[misc]
     """Lasso whose penalty is chosen by cross-validation.
 
     Every fold has a path of penalties; all of them, and the final fit, share one pass over `X` (the Gram of
