@@ -20,6 +20,7 @@ constexpr double kArmijo = 1e-4;    // of the decrease that a Newton step promis
 constexpr double kShortest = 1e-3;  // Newton step worth trying
 // Steps this much smaller than the targets (squared) no longer count.
 constexpr double kRounding = 1e-26;
+constexpr double kNoise = 4;  // roundings of a gradient, which leave a row at zero
 
 }  // namespace
 
@@ -68,6 +69,7 @@ void MultiTaskPath::sync() {
   w_.bottomRows(size - before).setZero();
   g_.conservativeResize(size, Eigen::NoChange);
   diagonal_ = source_.gram.diagonal().head(size);
+  noise_ = kNoise * source_.precision * std::sqrt(square_) * diagonal_.cwiseSqrt();
 }
 
 // The gradient of all columns, afresh.
@@ -112,7 +114,7 @@ double MultiTaskPath::update(int64_t i) {
   const double square = diagonal_(i);
   value_ = g_.row(i) + square * w_.row(i);
   const double norm = value_.norm();
-  const double left = l1_ > 0 ? (norm > l1_ ? 1 - l1_ / norm : 0.0) : 1.0;
+  const double left = l1_ == 0 ? 1.0 : (norm > l1_ + noise_(i) ? 1 - l1_ / norm : 0.0);
   step_ = left / (square + l2_) * value_ - w_.row(i).transpose();
   const double change = step_.squaredNorm();
   if (change == 0) return 0;
@@ -336,6 +338,7 @@ MultiTaskPath::Outcome MultiTaskPath::solve(const DescentSettings& settings) {
   }
   run(settings, outcome);
   outcome.sweeps = std::max(outcome.sweeps, least);
+  outcome.gap = std::max(outcome.gap, source_.precision * square_);  // a bound, rounding included
   return outcome;
 }
 

@@ -49,6 +49,7 @@ class MultiTaskPath {
   int64_t drawn_ = 0;
   Matrix w_, g_;         // (working set, t) C, and the gradient Z'(Y - Z C)
   Vector diagonal_;      // of the working set's Gram
+  Vector noise_;         // of the norm of a row of g_
   Matrix all_;           // (d, t) gradient of all columns
   Vector value_, step_;  // (t,) of a row while it moves
   ColumnSource::Residual residual_;

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn import linear_model
 from sklearn.linear_model import _coordinate_descent
 from sklearn.linear_model._base import _pre_fit
@@ -27,6 +28,9 @@ from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 from manyfit.splits import Splits
 
 __all__ = ["Descends", "ElasticNet", "Lasso", "enet_path", "lasso_path"]
+
+# A sparse matrix of so many entries, zeros included, is made dense for a path.
+SMALL_SPARSE = 1 << 22
 
 
 class Descends(LinearEstimator):
@@ -365,7 +369,8 @@ def enet_path(
 ) -> tuple[Any, ...]:
     """Coefficients of the elastic net along descending penalties.
 
-    No intercept is fitted: centre `X` and `y` before if there is to be one.
+    No intercept is fitted: centre `X` and `y` before if there is to be one. A sparse `X` of more than four
+    million entries, zeros included, runs in scikit-learn's own solver.
 
     Parameters
     ----------
@@ -425,8 +430,8 @@ def enet_path(
         and not verbose
         and isinstance(precompute, bool | str)
         and params.keys() <= known
-        and not hasattr(X, "tocsr")
-        and not hasattr(y, "tocsr")
+        and (not issparse(X) or np.prod(X.shape) <= SMALL_SPARSE)
+        and not issparse(y)
         and (np.ndim(y) == 1 or (np.ndim(y) == 2 and not positive))
     )
     if not ours:
@@ -451,7 +456,7 @@ def enet_path(
     grid = 100 if isinstance(alphas, str) else alphas
     model = ElasticNet(l1_ratio=l1_ratio, fit_intercept=False, positive=positive, **params)
     check_parameters(model)
-    dataset = Dataset(X, y)
+    dataset = Dataset(X.toarray() if issparse(X) else X, y)
     group = _all_rows(model, dataset)
     if np.ndim(grid) == 0:
         grid = _coordinate_descent._alpha_grid(
