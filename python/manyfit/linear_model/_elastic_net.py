@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn import linear_model
 from sklearn.linear_model import _coordinate_descent
 from sklearn.linear_model._base import _pre_fit
@@ -421,6 +420,7 @@ def enet_path(
     """
     params.pop("device", None)
     known = {"tol", "max_iter", "selection", "random_state"}
+    sparse = hasattr(X, "tocsr")
     ours = (
         check_input
         and isinstance(n_alphas, str)
@@ -430,8 +430,8 @@ def enet_path(
         and not verbose
         and isinstance(precompute, bool | str)
         and params.keys() <= known
-        and (not issparse(X) or np.prod(X.shape) <= SMALL_SPARSE)
-        and not issparse(y)
+        and (not sparse or np.prod(X.shape) <= SMALL_SPARSE)
+        and not hasattr(y, "tocsr")
         and (np.ndim(y) == 1 or (np.ndim(y) == 2 and not positive))
     )
     if not ours:
@@ -456,7 +456,7 @@ def enet_path(
     grid = 100 if isinstance(alphas, str) else alphas
     model = ElasticNet(l1_ratio=l1_ratio, fit_intercept=False, positive=positive, **params)
     check_parameters(model)
-    dataset = Dataset(X.toarray() if issparse(X) else X, y)
+    dataset = Dataset(X.toarray() if sparse else X, y)
     group = _all_rows(model, dataset)
     if np.ndim(grid) == 0:
         grid = _coordinate_descent._alpha_grid(
