@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import linear_model
 from sklearn.linear_model import _coordinate_descent
-from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, check_scalar
+from sklearn.utils import check_scalar
 from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.validation import column_or_1d
 
@@ -27,6 +26,7 @@ from manyfit.linear_model._descent import (
     warn_unless_converged,
 )
 from manyfit.linear_model._elastic_net import enet_path, lasso_path
+from manyfit.linear_model._inner_splits import InnerSplits
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 from manyfit.splits import Splits
 
@@ -85,34 +85,30 @@ class ChoosesPenalty(LinearEstimator):
 
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
-        parts: dict[int, Dataset] = {}
-        left = []
-        for job in jobs:
-            if job.split not in parts:
-                parts[job.split] = job.estimator._rows_of(dataset, splits, job.split)
-            if not job.estimator._choose(parts[job.split]):
-                left.append(job)
-            dataset.passes.extend(parts[job.split].passes if parts[job.split] is not dataset else [])
-            if parts[job.split] is not dataset:
-                parts[job.split].passes = []
-        return left
+        first = jobs[0].estimator
+        y = dataset.targets(first)
+        checked = first._checked_targets(y)
+        data = dataset
+        if checked is not y:
+            data = dataset.variant("one target", lambda: (checked, dataset.sample_weight))
+        plan = InnerSplits(data, splits)
+        of = [plan.add(job) for job in jobs]
+        inner = Splits(splits.n_rows, plan.pairs)
+        inner.groups = data.known_folds(inner.groups)
+        weights = data.weights(first)
+        if weights is not None:
+            inner.assert_weight(weights)
+        return [
+            job
+            for job, (begin, end) in zip(jobs, of, strict=True)
+            if not job.estimator._choose(data, inner, begin, end)
+        ]
 
     def _checked_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """Targets of the number of dimensions this model takes, or an error."""
         if y.ndim == 2 and y.shape[1] > 1:
             raise ValueError(f"For multi-task outputs, use MultiTask{type(self).__name__}")
         return column_or_1d(y, warn=True) if y.ndim == 2 else y
-
-    def _rows_of(self, dataset: Dataset, splits: Splits, split: int) -> Dataset:
-        """The rows a split trains on."""
-        y = dataset.targets(self)
-        checked = self._checked_targets(y)
-        if splits.pairs is None and checked is y:
-            return dataset
-        rows, X, weights = splits.train_rows(split), dataset.matrix(self), dataset.weights(self)
-        if splits.pairs is not None:
-            X = _safe_indexing(X, rows)
-        return Dataset(X, checked[rows], None if weights is None else weights[rows])
 
     def _ratios(self) -> list[float]:
         ratios = [float(ratio) for ratio in np.atleast_1d(getattr(self, "l1_ratio", 1.0))]
@@ -121,38 +117,34 @@ class ChoosesPenalty(LinearEstimator):
                 raise ValueError(f"{type(self).__name__}: l1_ratio must be in [0, 1], got {ratio!r}")
         return ratios
 
-    def _choose(self, dataset: Dataset) -> bool:
-        """Fit on all rows of a dataset; False where the kernels do not answer."""
-        X, y, weights = dataset.matrix(self), dataset.targets(self), dataset.weights(self)
+    def _choose(self, dataset: Dataset, splits: Splits, first: int, last: int) -> bool:
+        """Choose by the folds from `first` on, and fit on the rows of `last`; False where no kernel answers."""
+        dtype = dataset.matrix(self).dtype
         ratios = self._ratios()
         if not isinstance(self.alphas, Integral):
             for index, alpha in enumerate(self.alphas):
                 check_scalar(
                     alpha, f"alphas[{index}]", target_type=Real, min_val=0.0, include_boundaries="left"
                 )
-        everything = np.arange(len(X))
-        pairs = [*check_cv(self.cv).split(X, y), (everything, everything[:0])]
-        splits = Splits(len(X), pairs)
-        if weights is not None:
-            splits.assert_weight(weights)
-        folds = len(pairs) - 1
+        folds = last - first
         groups = [
-            PreparedJobs([Job(self, split) for split in part.splits], range(len(part.splits)), dataset, part)
-            for part in dataset.known_folds(splits.groups)
+            PreparedJobs([Job(self, split) for _, split in members], [i for i, _ in members], dataset, part)
+            for part in splits.groups
+            if (members := [(i, split) for i, split in enumerate(part.splits) if first <= split <= last])
         ]
-        last = next(group for group in groups if any(job.split == folds for job in group.jobs))
-        grids = self._grids(last, ratios, folds)
-        self._assert_scale(np.asarray(grids).astype(X.dtype))
+        whole = next(group for group in groups if any(job.split == last for job in group.jobs))
+        grids = self._grids(whole, splits, last, ratios, folds)
+        self._assert_scale(np.asarray(grids).astype(dtype))
         points = [_Point(ratio, alpha) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
 
         errors = np.empty((folds, len(points)))
         for group in groups:
-            solved = self._errors(group, points, splits, errors, folds)
+            solved = self._errors(group, points, splits, errors, first)
             if not solved:
                 return False
         paths = errors.reshape(folds, len(ratios), -1).transpose(1, 2, 0)
         self._assert_scale(paths)
-        self.mse_path_ = np.squeeze(paths).astype(X.dtype)
+        self.mse_path_ = np.squeeze(paths).astype(dtype)
         mean = paths.mean(axis=2)
         best = 0, 0
         for i in range(len(ratios)):
@@ -162,11 +154,11 @@ class ChoosesPenalty(LinearEstimator):
         chosen = _Point(ratios[best[0]], float(grids[best[0]][best[1]]))
         if hasattr(self, "l1_ratio"):
             self.l1_ratio_ = chosen.l1_ratio
-        self.alphas_ = np.asarray(grids if isinstance(self.alphas, Integral) else grids[:1], dtype=X.dtype)
-        self.alpha_ = X.dtype.type(chosen.alpha)
+        self.alphas_ = np.asarray(grids if isinstance(self.alphas, Integral) else grids[:1], dtype=dtype)
+        self.alpha_ = dtype.type(chosen.alpha)
         if len(self.alphas_) == 1:
             self.alphas_ = self.alphas_[0]
-        return self._refit(last, chosen, folds)
+        return self._refit(whole, chosen, last)
 
     def _assert_scale(self, values: NDArray[Any]) -> None:
         """Raise where finite data were of a scale that overflowed."""
@@ -192,12 +184,14 @@ class ChoosesPenalty(LinearEstimator):
             exact,
         )
 
-    def _grids(self, group: PreparedJobs, ratios: list[float], folds: int) -> list[NDArray[np.float64]]:
+    def _grids(
+        self, group: PreparedJobs, splits: Splits, split: int, ratios: list[float], folds: int
+    ) -> list[NDArray[np.float64]]:
         """Descending penalties of each l1_ratio."""
         if not isinstance(self.alphas, Integral):
             grid = np.sort(np.asarray(self.alphas, dtype=np.float64))[::-1]
             return [grid] * len(ratios)
-        products, total = self._products(group, folds, int(self.alphas) * len(ratios) * folds)
+        products, total = self._products(group, splits, split, int(self.alphas) * len(ratios) * folds)
         return [
             _coordinate_descent._alpha_grid(
                 group.X[:1],
@@ -211,16 +205,21 @@ class ChoosesPenalty(LinearEstimator):
             for ratio in ratios
         ]
 
-    def _products(self, group: PreparedJobs, folds: int, fits: int) -> tuple[NDArray[np.float64], float]:
-        """Products of the centred columns with the target over all rows, and the sum of the weights."""
-        place = next(i for i, job in enumerate(group.jobs) if job.split == folds)
+    def _products(
+        self, group: PreparedJobs, splits: Splits, split: int, fits: int
+    ) -> tuple[NDArray[np.float64], float]:
+        """Products of the centred columns with the target over a split's rows, and the sum of the weights."""
+        place = _place(group, split)
         if reads_gram(group, fits):
             moments = group.gram().moments(place, "train", bool(self.fit_intercept))
             cross: NDArray[np.float64] = moments["cross"]
             return cross, float(moments["weight"])
         group.dataset.assert_finite(self)
-        X, y = group.X, group.Y.astype(np.float64)
-        weights = np.ones(len(X)) if group.weights is None else group.weights.astype(np.float64)
+        rows = splits.train_rows(split)
+        if not isinstance(rows, slice) and np.array_equal(rows, np.arange(splits.n_rows)):  # all: no copy
+            rows = slice(None)
+        X, y = group.X[rows], group.Y[rows].astype(np.float64)
+        weights = np.ones(len(X)) if group.weights is None else group.weights[rows].astype(np.float64)
         total = float(weights.sum())
         if not self.fit_intercept:
             return np.asarray(X.T @ (weights[:, None] * y), dtype=np.float64), total
@@ -235,10 +234,14 @@ class ChoosesPenalty(LinearEstimator):
         points: list[_Point],
         splits: Splits,
         errors: NDArray[np.float64],
-        folds: int,
+        first: int,
     ) -> bool:
         """Mean squared errors of the left-out rows, into `errors` (folds, points)."""
-        members = [(place, job.split) for place, job in enumerate(group.jobs) if job.split != folds]
+        members = [
+            (place, job.split)
+            for place, job in zip(group.splits, group.jobs, strict=True)
+            if job.split < first + len(errors)
+        ]
         if not members:
             return True
         seed = seed_of(self.selection, self.random_state)
@@ -250,7 +253,7 @@ class ChoosesPenalty(LinearEstimator):
         weights = np.ones(len(group.X)) if group.weights is None else group.weights.astype(np.float64)
         tested = np.array([weights[splits.test_rows(split)].sum() for _, split in members])
         residual = self._residual(group, members, points, splits, solution, weights)
-        errors[[split for _, split in members]] = residual / tested[:, None]
+        errors[[split - first for _, split in members]] = residual / tested[:, None]
         return True
 
     def _residual(
@@ -281,9 +284,9 @@ class ChoosesPenalty(LinearEstimator):
                 sums[i, j] = weights[rows] @ ((Y - answers) ** 2).mean(axis=1)
         return sums
 
-    def _refit(self, group: PreparedJobs, point: _Point, folds: int) -> bool:
-        """Fit on all rows with the penalty chosen."""
-        place = next(i for i, job in enumerate(group.jobs) if job.split == folds)
+    def _refit(self, group: PreparedJobs, point: _Point, split: int) -> bool:
+        """Fit on a split's rows with the penalty chosen."""
+        place = _place(group, split)
         seed = seed_of(self.selection, self.random_state)
         solution = descend(group, [self._settings(place, point, seed, True)], kernel=self._kernel)
         if not solution.reliable.all():
@@ -293,6 +296,11 @@ class ChoosesPenalty(LinearEstimator):
         self.dual_gap_ = solution.gap[0].astype(self.coef_.dtype)[0]
         self.n_iter_ = int(solution.sweeps[0, 0])
         return True
+
+
+def _place(group: PreparedJobs, split: int) -> int:
+    """Of a split within its group."""
+    return next(i for i, job in zip(group.splits, group.jobs, strict=True) if job.split == split)
 
 
 class ElasticNetCV(ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[misc]

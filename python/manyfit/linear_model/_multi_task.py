@@ -129,8 +129,8 @@ class MultiTaskElasticNet(_Together, linear_model.MultiTaskElasticNet):  # type:
     >>> X = [[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]]
     >>> model = MultiTaskElasticNet(alpha=0.5).fit(X, [[1.0, 0.0], [3.0, -1.0], [5.0, -2.0]])
     >>> model.coef_.round(4)
-    array([[ 1.229 ,  0.    ],
-           [-0.6145,  0.    ]])
+    array([[ 1.2106,  0.    ],
+           [-0.6053,  0.    ]])
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
