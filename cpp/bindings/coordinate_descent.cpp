@@ -2,6 +2,7 @@
 
 #include "bindings/coordinate_descent.h"
 #include "bindings/numpy.h"
+#include "linear_model/multi_task_elastic_net.h"
 
 namespace manyfit::bindings {
 namespace {
@@ -45,7 +46,7 @@ struct DescentJobs {
 };
 
 // coef (jobs, targets, features), intercept (jobs, targets), reliable (jobs,), then gap, tolerance,
-// sweeps and converged, each (jobs, targets).
+// sweeps and converged, each (jobs, targets), or (jobs, 1) where the targets are fitted together.
 py::tuple descent_arrays(const DescentPopulation& population, int64_t features, int64_t targets) {
   const auto jobs = static_cast<int64_t>(population.coef.size());
   py::array_t<double> coef({jobs, targets, features}), intercept({jobs, targets});
@@ -63,41 +64,49 @@ py::tuple descent_arrays(const DescentPopulation& population, int64_t features, 
                         to_numpy(population.sweeps), to_numpy(population.converged));
 }
 
-}  // namespace
-
-void bind_coordinate_descent(py::module_& m) {
+// fit(gram, ...) and fit(X, Y, w, folds, ...) as `name` and `name`_columns.
+template <class Fit>
+void def_descent(py::module_& m, const std::string& name, Fit fit) {
   m.def(
-      "coordinate_descent",
-      [](const FoldGram& gram, const py::array& settings, const py::object& start,
-         const Execution& execution) {
+      name.c_str(),
+      [fit](const FoldGram& gram, const py::array& settings, const py::object& start,
+            const Execution& execution) {
         const DescentJobs given(settings, start, gram.folds.n_splits(), gram.n_targets,
                                 gram.n_features);
         return descent_arrays(run(execution,
                                   [&](const Context& context) {
-                                    return coordinate_descent_cpu(gram, given.jobs, given.settings,
-                                                                  given.start, context);
+                                    return fit(gram, given.jobs, given.settings, given.start,
+                                               context);
                                   }),
                               gram.n_features, gram.n_targets);
       },
       py::arg("prepared"), py::arg("settings"), py::arg("start"), py::arg("execution"));
-  m.def(
-      "coordinate_descent_columns",
-      [](const py::array& X, const py::object& Y, const py::object& w, const Folds& folds,
-         const py::array& settings, const py::object& start, const Execution& execution) {
-        return by_dtype(X, [&]<class T>(T) {
-          const Table<T> table(X, Y, w);
-          const DescentJobs given(settings, start, folds.n_splits(), table.Y.cols, table.X.cols);
-          return descent_arrays(run(execution,
-                                    [&](const Context& context) {
-                                      return coordinate_descent_cpu(
-                                          table.X, table.Y, table.weight, folds, given.jobs,
-                                          given.settings, given.start, context);
-                                    }),
-                                table.X.cols, table.Y.cols);
-        });
-      },
-      py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("settings"),
-      py::arg("start"), py::arg("execution"));
+  m.def((name + "_columns").c_str(),
+        [fit](const py::array& X, const py::object& Y, const py::object& w, const Folds& folds,
+              const py::array& settings, const py::object& start, const Execution& execution) {
+          return by_dtype(X, [&]<class T>(T) {
+            const Table<T> table(X, Y, w);
+            const DescentJobs given(settings, start, folds.n_splits(), table.Y.cols, table.X.cols);
+            return descent_arrays(run(execution,
+                                      [&](const Context& context) {
+                                        return fit(table.X, table.Y, table.weight, folds,
+                                                   given.jobs, given.settings, given.start,
+                                                   context);
+                                      }),
+                                  table.X.cols, table.Y.cols);
+          });
+        },
+        py::arg("X"), py::arg("Y"), py::arg("sample_weight"), py::arg("folds"), py::arg("settings"),
+        py::arg("start"), py::arg("execution"));
+}
+
+}  // namespace
+
+void bind_coordinate_descent(py::module_& m) {
+  def_descent(m, "coordinate_descent",
+              [](const auto&... given) { return coordinate_descent_cpu(given...); });
+  def_descent(m, "multi_task_elastic_net",
+              [](const auto&... given) { return multi_task_elastic_net_cpu(given...); });
 }
 
 }  // namespace manyfit::bindings

@@ -1,8 +1,7 @@
 #include <vector>
 
 #include "linear_model/coordinate_descent.h"
-#include "linear_model/coordinate_descent_groups.h"
-#include "linear_model/coordinate_descent_row_columns.h"
+#include "linear_model/coordinate_descent_population.h"
 
 namespace manyfit {
 
@@ -14,23 +13,12 @@ DescentPopulation coordinate_descent_cpu(MatrixView<const T> X, MatrixView<const
                                          const std::vector<Eigen::MatrixXd>& start,
                                          const Context& context) {
   DescentPopulation population(jobs.size(), Y.cols);
-  const std::vector<PathGroup> paths = paths_of(jobs, settings);
-  const auto solve = [&](const PathGroup& path) {
-    RowColumns<T> source(X, Y, w, folds, path, context);
-    if (!source.squares.allFinite() || !source.cross.allFinite() ||
-        !source.target_squares.allFinite()) {
-      for (const size_t b : path.jobs) population.abandon(b, X.cols, Y.cols);
-      return;
-    }
-    solve_path(source, path, source.mean, source.target_mean, settings, start, context, population);
-  };
-  // One path shares each of its passes among the threads, several run side by side.
-  if (paths.size() == 1) {
-    solve(paths[0]);
-  } else {
-    context.parallel_for("linear models", static_cast<int64_t>(paths.size()),
-                         [&](int64_t p) { solve(paths[static_cast<size_t>(p)]); });
-  }
+  solve_from_rows(X, Y, w, folds, jobs, settings, context, population,
+                  [&](ColumnSource& source, const PathGroup& path, const Eigen::VectorXd& mean,
+                      const Eigen::VectorXd& target_mean) {
+                    solve_path(source, path, mean, target_mean, settings, start, context,
+                               population);
+                  });
   return population;
 }
 

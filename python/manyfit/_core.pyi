@@ -23,7 +23,7 @@ _Descents = tuple[
     NDArray[float64],
     NDArray[float64],
     NDArray[float64],
-]  # coef (jobs, t, d), intercept, reliable, gap (jobs, t), tolerance, sweeps, converged
+]  # coef (jobs, t, d), intercept, reliable, gap (jobs, t or 1), tolerance, sweeps, converged
 _Components = tuple[
     NDArray[float64], NDArray[float64], NDArray[float64], float, bool
 ]  # mean, variance, components, total variance, reliable
@@ -190,6 +190,18 @@ def coordinate_descent(
     prepared: FoldGram, settings: NDArray[float64], start: NDArray[float64] | None, execution: Execution
 ) -> _Descents: ...
 def coordinate_descent_columns(
+    X: _Floats,
+    Y: _Floats,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    settings: NDArray[float64],
+    start: NDArray[float64] | None,
+    execution: Execution,
+) -> _Descents: ...
+def multi_task_elastic_net(
+    prepared: FoldGram, settings: NDArray[float64], start: NDArray[float64] | None, execution: Execution
+) -> _Descents: ...
+def multi_task_elastic_net_columns(
     X: _Floats,
     Y: _Floats,
     sample_weight: _Floats | None,

@@ -45,15 +45,17 @@ class Applied(NamedTuple):
     output: Array
 
 
-def fit(estimator: Estimator, libraries: Sequence[Library] = LIBRARIES) -> tuple[Contender, ...]:
-    """Construct and fit; the result is the fitted estimator."""
+def fit(
+    estimator: Estimator, libraries: Sequence[Library] = LIBRARIES, once: bool = False
+) -> tuple[Contender, ...]:
+    """Construct and fit; the result is the fitted estimator. With ``once`` the peers are too slow to repeat."""
 
     def of(library: Library) -> Contender:
         def prepare(data: Data, threads: int) -> Run:
             make = estimator.of(library, threads)
             return lambda: make().fit(data.X, data.y)
 
-        return Contender(library, prepare)
+        return Contender(library, prepare, once=once and library is not MANYFIT)
 
     return tuple(of(library) for library in libraries)
 

@@ -152,6 +152,33 @@ class Classes(Regression):
 
 
 @dataclass(frozen=True)
+class Targets(Regression):
+    """Columns that share a factor, and several targets, each linear in the same fifth of them."""
+
+    targets: int = 5
+
+    @property
+    def label(self) -> str:
+        """Shape, type and number of targets."""
+        return super().label + f", {self.targets} targets"
+
+    @property
+    def slug(self) -> str:
+        """The same without spaces."""
+        return super().slug + f"/targets-{self.targets}"
+
+    def make(self) -> Data:
+        """Draw X in float64, round it to ``dtype``, and compute the targets from the rounded X."""
+        rng = np.random.default_rng(self.seed)
+        X = rng.standard_normal((self.rows, self.columns)) + 0.5 * rng.standard_normal((self.rows, 1))
+        X = X.astype(self.dtype, copy=False)
+        used = max(1, self.columns // 5)
+        y = X[:, :used] @ rng.standard_normal((used, self.targets)).astype(X.dtype)
+        y += rng.standard_normal(y.shape)
+        return Data(X, y)
+
+
+@dataclass(frozen=True)
 class Counts:
     """Standard normal columns, and Poisson counts whose logarithmic mean is linear in them."""
 

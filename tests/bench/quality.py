@@ -133,8 +133,8 @@ class PoissonGradient(Quality):
 class DualityGap(Quality):
     """How far an elastic net's objective is from its minimum, at most, over ``|y|^2``.
 
-    The bound comes from the model's own residual. Where cross-validation chose the penalty, it is
-    ``alpha_`` and ``l1_ratio_``.
+    The bound comes from the model's own residual; several targets are those of a multi-task model. Where
+    cross-validation chose the penalty, it is ``alpha_`` and ``l1_ratio_``.
     """
 
     alpha: float | None = None
@@ -147,17 +147,19 @@ class DualityGap(Quality):
     def error(self, result: Any, expected: None, data: Data) -> float:
         """The gap of the fitted coefficients."""
         assert data.y is not None
-        X, y = data.X - data.X.mean(axis=0), data.y - data.y.mean()
-        coef = np.ravel(result.coef_)
+        X, y = data.X - data.X.mean(axis=0), data.y - data.y.mean(axis=0)
+        y = y.reshape(len(y), -1)
+        coef = np.atleast_2d(result.coef_).T
         alpha = len(y) * (result.alpha_ if self.alpha is None else self.alpha)
         ratio = float(getattr(result, "l1_ratio_", 1.0))
         l1, l2 = alpha * ratio, alpha * (1 - ratio)
         residual = y - X @ coef
-        square = residual @ residual + l2 * coef @ coef
-        largest = np.abs(X.T @ residual - l2 * coef).max()
+        square = (residual**2).sum() + l2 * (coef**2).sum()
+        largest = np.linalg.norm(X.T @ residual - l2 * coef, axis=1).max()
         scale = min(1.0, l1 / largest)
-        gap = 0.5 * (1 + scale**2) * square + l1 * np.abs(coef).sum() - scale * (residual @ y)
-        return float(gap / (y @ y))
+        norms = np.linalg.norm(coef, axis=1).sum()  # of the rows: with one target absolute values
+        gap = 0.5 * (1 + scale**2) * square + l1 * norms - scale * (residual * y).sum()
+        return float(gap / (y**2).sum())
 
 
 @dataclass(frozen=True, kw_only=True)

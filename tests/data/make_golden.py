@@ -69,7 +69,7 @@ def write_one(est: Any, dtype: str, path: Path) -> None:
     y = (X @ np.array([1.0, -2.0, 0.5, 0.0]) + 3.0).astype(dtype)
     if is_classifier(est):
         y = np.where(y > 3.0, "above", "below")
-    elif np.ndim(getattr(est, "alpha", 0)):
+    elif np.ndim(getattr(est, "alpha", 0)) or not get_tags(est).target_tags.single_output:
         y = np.column_stack([y, -y])
     elif get_tags(est).target_tags.positive_only:
         y = np.exp(y / 10)

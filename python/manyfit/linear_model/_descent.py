@@ -1,4 +1,4 @@
-"""Coordinate descent: what Lasso and elastic net hand to the kernels, and what they keep."""
+"""Coordinate descent: what Lasso, elastic net and their multi-task kin hand to the kernels, and what they keep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,20 @@ from sklearn.utils import check_random_state
 
 from manyfit.linear_model._least_squares import PreparedJobs
 
-__all__ = ["Descent", "Solution", "descend", "reads_gram", "warn_unless_converged"]
+__all__ = [
+    "ONE_BY_ONE",
+    "TOGETHER",
+    "Descent",
+    "Solution",
+    "descend",
+    "reads_gram",
+    "seed_of",
+    "warn_unless_converged",
+]
+
+# Kernels, which fit several targets one by one, or choose columns for all of them.
+ONE_BY_ONE = "coordinate_descent"
+TOGETHER = "multi_task_elastic_net"
 
 # A Gram of so many columns is cheap to sweep even for a single fit.
 SMALL_GRAM = 512
@@ -37,7 +50,7 @@ class Descent(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """What the kernel leaves; `gap` and so on are of shape (jobs, targets)."""
+    """What the kernel leaves; `gap` and so on are of shape (jobs, targets), or (jobs, 1) for targets together."""
 
     coef: NDArray[np.float64]
     intercept: NDArray[np.float64]
@@ -66,7 +79,10 @@ def reads_gram(group: PreparedJobs, fits: int) -> bool:
 
 
 def descend(
-    group: PreparedJobs, settings: Sequence[Descent], start: NDArray[np.float64] | None = None
+    group: PreparedJobs,
+    settings: Sequence[Descent],
+    start: NDArray[np.float64] | None = None,
+    kernel: str = ONE_BY_ONE,
 ) -> Solution:
     """Solve, from the Gram where that keeps all digits, from the columns elsewhere.
 
@@ -74,24 +90,22 @@ def descend(
     """
     table = np.array(settings, dtype=np.float64)
     if not reads_gram(group, len(settings)):
-        return _from_columns(group, table, start)
-    solution = Solution(*group.kernels.coordinate_descent(group.gram(), table, start, group.execution))
+        return _from_columns(group, table, start, kernel)
+    solve = getattr(group.kernels, kernel)
+    solution = Solution(*solve(group.gram(), table, start, group.execution))
     left = ~solution.reliable
     if left.any():
-        again = _from_columns(group, table[left], None if start is None else start[left])
+        again = _from_columns(group, table[left], None if start is None else start[left], kernel)
         for whole, part in zip(solution, again, strict=True):
             whole[left] = part
     return solution
 
 
 def _from_columns(
-    group: PreparedJobs, table: NDArray[np.float64], start: NDArray[np.float64] | None
+    group: PreparedJobs, table: NDArray[np.float64], start: NDArray[np.float64] | None, kernel: str
 ) -> Solution:
-    solution = Solution(
-        *group.kernels.coordinate_descent_columns(
-            group.X, group.Y, group.weights, group.folds, table, start, group.execution
-        )
-    )
+    solve = getattr(group.kernels, f"{kernel}_columns")
+    solution = Solution(*solve(group.X, group.Y, group.weights, group.folds, table, start, group.execution))
     if "columns" not in group.dataset.passes:
         group.dataset.passes.append("columns")
     if not solution.reliable.all():

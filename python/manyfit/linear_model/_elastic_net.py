@@ -14,14 +14,74 @@ from sklearn.linear_model._base import _pre_fit
 from manyfit._parameters import check_parameters
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
-from manyfit.linear_model._descent import Descent, Solution, descend, seed_of, warn_unless_converged
+from manyfit.linear_model._descent import (
+    ONE_BY_ONE,
+    TOGETHER,
+    Descent,
+    Solution,
+    descend,
+    seed_of,
+    warn_unless_converged,
+)
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 from manyfit.splits import Splits
 
-__all__ = ["ElasticNet", "Lasso", "enet_path", "lasso_path"]
+__all__ = ["Descends", "ElasticNet", "Lasso", "enet_path", "lasso_path"]
+
+# A sparse matrix of so many entries, zeros included, is made dense for a path.
+SMALL_SPARSE = 1 << 22
 
 
-class _Descends(LinearEstimator):
+class Descends(LinearEstimator):
+    """What Lasso, elastic net and their multi-task kin share."""
+
+    _kernel: ClassVar[str] = ONE_BY_ONE
+
+    @classmethod
+    def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
+        settings, start = [], None
+        for job, split in zip(group.jobs, group.splits, strict=True):
+            model = job.estimator
+            if model.alpha == 0:
+                warnings.warn(
+                    "With alpha=0, this algorithm does not converge well. "
+                    "You are advised to use the LinearRegression estimator",
+                    stacklevel=2,
+                )
+            settings.append(
+                Descent(
+                    split,
+                    bool(model.fit_intercept),
+                    float(model.alpha),
+                    float(model.l1_ratio),
+                    float(model.tol),
+                    1000 if model.max_iter is None else int(model.max_iter),
+                    bool(getattr(model, "positive", False)),
+                    seed_of(model.selection, model.random_state),
+                    True,
+                )
+            )
+        if any(job.estimator.warm_start and hasattr(job.estimator, "coef_") for job in group.jobs):
+            start = np.stack([_start(job.estimator, group) for job in group.jobs])
+        solution = descend(group, settings, start, cls._kernel)
+        for b in np.flatnonzero(solution.reliable).tolist():
+            model = group.jobs[b].estimator
+            model._store(group.dataset, solution.coef[b], solution.intercept[b])
+            model._keep(solution, b, group.folds.training_rows(group.splits[b]))
+        warn_unless_converged(cls.__name__, solution)
+        return solution.reliable
+
+    def _keep(self, solution: Solution, place: int, rows: int) -> None:
+        """Keep what the solution says of the fit at `place`, on so many rows."""
+        raise NotImplementedError
+
+    def _runs_here(self, dataset: Dataset) -> bool:
+        if not np.isfinite(self.alpha):
+            raise ValueError(f"{type(self).__name__}: alpha must be >= 0 and finite, got {self.alpha!r}")
+        return super()._runs_here(dataset)
+
+
+class _OneByOne(Descends):
     """What Lasso and elastic net share."""
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
@@ -59,8 +119,6 @@ class _Descends(LinearEstimator):
         return self._fit_one(X, y, sample_weight)
 
     def _runs_here(self, dataset: Dataset) -> bool:
-        if not np.isfinite(self.alpha):
-            raise ValueError(f"{type(self).__name__}: alpha must be >= 0 and finite, got {self.alpha!r}")
         here = super()._runs_here(dataset)
         if here and not isinstance(self.precompute, bool | np.bool_):
             self._compare_gram(dataset)
@@ -80,36 +138,14 @@ class _Descends(LinearEstimator):
             sample_weight=None if weights is None else weights * (len(X) / weights.sum()),
         )
 
-    @classmethod
-    def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
-        settings, start = [], None
-        for job, split in zip(group.jobs, group.splits, strict=True):
-            model = job.estimator
-            if model.alpha == 0:
-                warnings.warn(
-                    "With alpha=0, this algorithm does not converge well. "
-                    "You are advised to use the LinearRegression estimator",
-                    stacklevel=2,
-                )
-            settings.append(
-                Descent(
-                    split,
-                    bool(model.fit_intercept),
-                    float(model.alpha),
-                    float(model.l1_ratio),
-                    float(model.tol),
-                    1000 if model.max_iter is None else int(model.max_iter),
-                    bool(model.positive),
-                    seed_of(model.selection, model.random_state),
-                    True,
-                )
-            )
-        if any(job.estimator.warm_start and hasattr(job.estimator, "coef_") for job in group.jobs):
-            start = np.stack([_start(job.estimator, group) for job in group.jobs])
-        solution = descend(group, settings, start)
-        _keep(group, solution)
-        warn_unless_converged(cls.__name__, solution)
-        return solution.reliable
+    def _keep(self, solution: Solution, place: int, rows: int) -> None:
+        gaps = solution.gap[place].astype(self.coef_.dtype)
+        sweeps = [int(count) for count in solution.sweeps[place]]
+        one = len(sweeps) == 1
+        if one:  # as scikit-learn has it, also for y of shape (n_samples, 1)
+            self.coef_ = self.coef_.ravel()
+        self.dual_gap_: Any = gaps[0] if one else gaps
+        self.n_iter_: Any = sweeps[0] if one else sweeps
 
 
 def _start(model: Any, group: PreparedJobs) -> NDArray[np.float64]:
@@ -119,20 +155,7 @@ def _start(model: Any, group: PreparedJobs) -> NDArray[np.float64]:
     return np.asarray(model.coef_, dtype=np.float64).reshape(shape)
 
 
-def _keep(group: PreparedJobs, solution: Solution) -> None:
-    for b in np.flatnonzero(solution.reliable).tolist():
-        model = group.jobs[b].estimator
-        model._store(group.dataset, solution.coef[b], solution.intercept[b])
-        gaps = solution.gap[b].astype(model.coef_.dtype)
-        sweeps = [int(count) for count in solution.sweeps[b]]
-        if group.Y.shape[1] == 1:  # as scikit-learn has it, also for y of shape (n_samples, 1)
-            model.coef_ = model.coef_.ravel()
-            model.dual_gap_, model.n_iter_ = gaps[0], sweeps[0]
-        else:
-            model.dual_gap_, model.n_iter_ = gaps, sweeps
-
-
-class ElasticNet(_Descends, linear_model.ElasticNet):  # type: ignore[misc]
+class ElasticNet(_OneByOne, linear_model.ElasticNet):  # type: ignore[misc]
     """Linear regression with l1 and l2 penalties.
 
     Minimises ``||y - X w||^2 / (2 n) + alpha * (l1_ratio ||w||_1 + (1 - l1_ratio) ||w||^2 / 2)`` by coordinate
@@ -232,7 +255,7 @@ class ElasticNet(_Descends, linear_model.ElasticNet):  # type: ignore[misc]
         self.n_jobs = n_jobs
 
 
-class Lasso(_Descends, linear_model.Lasso):  # type: ignore[misc]
+class Lasso(_OneByOne, linear_model.Lasso):  # type: ignore[misc]
     """Linear regression with l1 penalty.
 
     Minimises ``||y - X w||^2 / (2 n) + alpha ||w||_1``, as :class:`ElasticNet` with ``l1_ratio=1`` does.
@@ -345,7 +368,8 @@ def enet_path(
 ) -> tuple[Any, ...]:
     """Coefficients of the elastic net along descending penalties.
 
-    No intercept is fitted: centre `X` and `y` before if there is to be one.
+    No intercept is fitted: centre `X` and `y` before if there is to be one. A sparse `X` of more than four
+    million entries, zeros included, runs in scikit-learn's own solver.
 
     Parameters
     ----------
@@ -366,14 +390,14 @@ def enet_path(
         Products to go with a Gram that is handed over.
     copy_X : bool, default=True
         Accepted for compatibility: `X` is never changed.
-    coef_init : array-like of shape (n_features,), default=None
+    coef_init : array-like of shape (n_features,) or (n_targets, n_features), default=None
         Coefficients to start from.
     verbose : bool or int, default=False
         For scikit-learn's own solver.
     return_n_iter : bool, default=False
         Whether to return the numbers of sweeps too.
     positive : bool, default=False
-        Whether to require coefficients >= 0.
+        Whether to require coefficients >= 0, for a single target.
     check_input : bool, default=True
         False runs scikit-learn's own solver, which then checks nothing.
     **params
@@ -396,6 +420,7 @@ def enet_path(
     """
     params.pop("device", None)
     known = {"tol", "max_iter", "selection", "random_state"}
+    sparse = hasattr(X, "tocsr")
     ours = (
         check_input
         and isinstance(n_alphas, str)
@@ -405,9 +430,9 @@ def enet_path(
         and not verbose
         and isinstance(precompute, bool | str)
         and params.keys() <= known
-        and not hasattr(X, "tocsr")
-        and np.ndim(y) == 1
+        and (not sparse or np.prod(X.shape) <= SMALL_SPARSE)
         and not hasattr(y, "tocsr")
+        and (np.ndim(y) == 1 or (np.ndim(y) == 2 and not positive))
     )
     if not ours:
         answer: tuple[Any, ...] = _coordinate_descent.enet_path(
@@ -431,12 +456,12 @@ def enet_path(
     grid = 100 if isinstance(alphas, str) else alphas
     model = ElasticNet(l1_ratio=l1_ratio, fit_intercept=False, positive=positive, **params)
     check_parameters(model)
-    dataset = Dataset(X, y)
+    dataset = Dataset(X.toarray() if sparse else X, y)
     group = _all_rows(model, dataset)
     if np.ndim(grid) == 0:
         grid = _coordinate_descent._alpha_grid(
             group.X,
-            group.Y[:, 0],
+            group.Y,
             l1_ratio=l1_ratio,
             fit_intercept=False,
             eps=eps,
@@ -451,22 +476,24 @@ def enet_path(
         )
         for a in grid
     ]
+    together = dataset.targets(model).ndim == 2
+    kernel = TOGETHER if together else ONE_BY_ONE
     start = None
     if coef_init is not None:
         # The first fit starts there, all others from the one before.
-        first = np.asarray(coef_init, dtype=np.float64).reshape(1, 1, -1)
-        head = descend(group, settings[:1], first)
+        first = np.asarray(coef_init, dtype=np.float64).reshape(1, group.Y.shape[1], -1)
+        head = descend(group, settings[:1], first, kernel)
         start = np.repeat(head.coef, len(grid), axis=0)
-    solution = descend(group, settings, start)
+    solution = descend(group, settings, start, kernel)
     if not solution.reliable.all():
         return enet_path(  # the columns are too many for a working set
-            group.X, group.Y[:, 0], l1_ratio=l1_ratio, alphas=grid, precompute=precompute, coef_init=coef_init,
+            np.asfortranarray(group.X), np.asfortranarray(group.Y) if together else group.Y[:, 0],
+            l1_ratio=l1_ratio, alphas=grid, precompute=precompute, coef_init=coef_init,
             return_n_iter=return_n_iter, positive=positive, verbose=False, check_input=False, **params,
         )  # fmt: skip
     warn_unless_converged("enet_path", solution)
-    dtype = group.X.dtype
-    coefs = np.asfortranarray(solution.coef[:, 0, :].T.astype(dtype))
-    result = (grid, coefs, solution.gap[:, 0])
+    coefs = np.asfortranarray(solution.coef.transpose(1, 2, 0).astype(group.X.dtype))
+    result = (grid, coefs if together else coefs[0], solution.gap[:, 0])
     return (*result, [int(n) for n in solution.sweeps[:, 0]]) if return_n_iter else result
 
 

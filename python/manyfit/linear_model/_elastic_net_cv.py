@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import linear_model
 from sklearn.linear_model import _coordinate_descent
-from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, check_scalar
+from sklearn.utils import check_scalar
 from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.validation import column_or_1d
 
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._descent import (
+    ONE_BY_ONE,
     Descent,
     Solution,
     descend,
@@ -26,10 +26,11 @@ from manyfit.linear_model._descent import (
     warn_unless_converged,
 )
 from manyfit.linear_model._elastic_net import enet_path, lasso_path
+from manyfit.linear_model._inner_splits import InnerSplits
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 from manyfit.splits import Splits
 
-__all__ = ["ElasticNetCV", "LassoCV"]
+__all__ = ["ChoosesPenalty", "ElasticNetCV", "LassoCV"]
 
 
 class _Point(NamedTuple):
@@ -39,8 +40,10 @@ class _Point(NamedTuple):
     alpha: float
 
 
-class _ChoosesPenalty(LinearEstimator):
-    """What LassoCV and ElasticNetCV share."""
+class ChoosesPenalty(LinearEstimator):
+    """What LassoCV, ElasticNetCV and their multi-task kin share."""
+
+    _kernel: ClassVar[str] = ONE_BY_ONE
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Self:
         """Choose the penalty by cross-validation, and fit with it on all rows.
@@ -48,7 +51,7 @@ class _ChoosesPenalty(LinearEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), or of shape (n_samples, n_targets) for a multi-task model
             None when `X` is a Dataset.
         sample_weight : array-like of shape (n_samples,) or float, default=None
             Weights >= 0, in training and in the errors of the left-out rows.
@@ -77,22 +80,35 @@ class _ChoosesPenalty(LinearEstimator):
         return self._fit_one(X, y, sample_weight)
 
     def _runs_here(self, dataset: Dataset) -> bool:
-        given = not isinstance(self.precompute, bool | np.bool_ | str)
+        given = not isinstance(getattr(self, "precompute", False), bool | np.bool_ | str)
         return super()._runs_here(dataset) and not given
 
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
-        parts: dict[int, Dataset] = {}
-        left = []
-        for job in jobs:
-            if job.split not in parts:
-                parts[job.split] = _rows_of(job.estimator, dataset, splits, job.split)
-            if not job.estimator._choose(parts[job.split]):
-                left.append(job)
-            dataset.passes.extend(parts[job.split].passes if parts[job.split] is not dataset else [])
-            if parts[job.split] is not dataset:
-                parts[job.split].passes = []
-        return left
+        first = jobs[0].estimator
+        y = dataset.targets(first)
+        checked = first._checked_targets(y)
+        data = dataset
+        if checked is not y:
+            data = dataset.variant("one target", lambda: (checked, dataset.sample_weight))
+        plan = InnerSplits(data, splits)
+        of = [plan.add(job) for job in jobs]
+        inner = Splits(splits.n_rows, plan.pairs)
+        inner.groups = data.known_folds(inner.groups)
+        weights = data.weights(first)
+        if weights is not None:
+            inner.assert_weight(weights)
+        return [
+            job
+            for job, (begin, end) in zip(jobs, of, strict=True)
+            if not job.estimator._choose(data, inner, begin, end)
+        ]
+
+    def _checked_targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Targets of the number of dimensions this model takes, or an error."""
+        if y.ndim == 2 and y.shape[1] > 1:
+            raise ValueError(f"For multi-task outputs, use MultiTask{type(self).__name__}")
+        return column_or_1d(y, warn=True) if y.ndim == 2 else y
 
     def _ratios(self) -> list[float]:
         ratios = [float(ratio) for ratio in np.atleast_1d(getattr(self, "l1_ratio", 1.0))]
@@ -101,38 +117,34 @@ class _ChoosesPenalty(LinearEstimator):
                 raise ValueError(f"{type(self).__name__}: l1_ratio must be in [0, 1], got {ratio!r}")
         return ratios
 
-    def _choose(self, dataset: Dataset) -> bool:
-        """Fit on all rows of a dataset; False where the kernels do not answer."""
-        X, y, weights = dataset.matrix(self), dataset.targets(self), dataset.weights(self)
+    def _choose(self, dataset: Dataset, splits: Splits, first: int, last: int) -> bool:
+        """Choose by the folds from `first` on, and fit on the rows of `last`; False where no kernel answers."""
+        dtype = dataset.matrix(self).dtype
         ratios = self._ratios()
         if not isinstance(self.alphas, Integral):
             for index, alpha in enumerate(self.alphas):
                 check_scalar(
                     alpha, f"alphas[{index}]", target_type=Real, min_val=0.0, include_boundaries="left"
                 )
-        everything = np.arange(len(X))
-        pairs = [*check_cv(self.cv).split(X, y), (everything, everything[:0])]
-        splits = Splits(len(X), pairs)
-        if weights is not None:
-            splits.assert_weight(weights)
-        folds = len(pairs) - 1
+        folds = last - first
         groups = [
-            PreparedJobs([Job(self, split) for split in part.splits], range(len(part.splits)), dataset, part)
-            for part in dataset.known_folds(splits.groups)
+            PreparedJobs([Job(self, split) for _, split in members], [i for i, _ in members], dataset, part)
+            for part in splits.groups
+            if (members := [(i, split) for i, split in enumerate(part.splits) if first <= split <= last])
         ]
-        last = next(group for group in groups if any(job.split == folds for job in group.jobs))
-        grids = self._grids(last, ratios, folds)
-        self._assert_scale(np.asarray(grids).astype(X.dtype))
+        whole = next(group for group in groups if any(job.split == last for job in group.jobs))
+        grids = self._grids(whole, splits, last, ratios, folds)
+        self._assert_scale(np.asarray(grids).astype(dtype))
         points = [_Point(ratio, alpha) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
 
         errors = np.empty((folds, len(points)))
         for group in groups:
-            solved = self._errors(group, points, splits, errors, folds)
+            solved = self._errors(group, points, splits, errors, first)
             if not solved:
                 return False
         paths = errors.reshape(folds, len(ratios), -1).transpose(1, 2, 0)
         self._assert_scale(paths)
-        self.mse_path_ = np.squeeze(paths).astype(X.dtype)
+        self.mse_path_ = np.squeeze(paths).astype(dtype)
         mean = paths.mean(axis=2)
         best = 0, 0
         for i in range(len(ratios)):
@@ -142,11 +154,11 @@ class _ChoosesPenalty(LinearEstimator):
         chosen = _Point(ratios[best[0]], float(grids[best[0]][best[1]]))
         if hasattr(self, "l1_ratio"):
             self.l1_ratio_ = chosen.l1_ratio
-        self.alphas_ = np.asarray(grids if isinstance(self.alphas, Integral) else grids[:1], dtype=X.dtype)
-        self.alpha_ = X.dtype.type(chosen.alpha)
+        self.alphas_ = np.asarray(grids if isinstance(self.alphas, Integral) else grids[:1], dtype=dtype)
+        self.alpha_ = dtype.type(chosen.alpha)
         if len(self.alphas_) == 1:
             self.alphas_ = self.alphas_[0]
-        return self._refit(last, chosen, folds)
+        return self._refit(whole, chosen, last)
 
     def _assert_scale(self, values: NDArray[Any]) -> None:
         """Raise where finite data were of a scale that overflowed."""
@@ -154,6 +166,10 @@ class _ChoosesPenalty(LinearEstimator):
             raise ValueError(
                 f"{type(self).__name__}: X and y must be of a scale that leaves penalties and errors finite"
             )
+
+    @property
+    def _positive(self) -> bool:
+        return bool(getattr(self, "positive", False))
 
     def _settings(self, place: int, point: _Point, seed: int, exact: bool) -> Descent:
         return Descent(
@@ -163,17 +179,19 @@ class _ChoosesPenalty(LinearEstimator):
             point.l1_ratio,
             float(self.tol),
             int(self.max_iter),
-            bool(self.positive),
+            self._positive,
             seed,
             exact,
         )
 
-    def _grids(self, group: PreparedJobs, ratios: list[float], folds: int) -> list[NDArray[np.float64]]:
+    def _grids(
+        self, group: PreparedJobs, splits: Splits, split: int, ratios: list[float], folds: int
+    ) -> list[NDArray[np.float64]]:
         """Descending penalties of each l1_ratio."""
         if not isinstance(self.alphas, Integral):
             grid = np.sort(np.asarray(self.alphas, dtype=np.float64))[::-1]
             return [grid] * len(ratios)
-        products, total = self._products(group, folds, int(self.alphas) * len(ratios) * folds)
+        products, total = self._products(group, splits, split, int(self.alphas) * len(ratios) * folds)
         return [
             _coordinate_descent._alpha_grid(
                 group.X[:1],
@@ -182,21 +200,26 @@ class _ChoosesPenalty(LinearEstimator):
                 l1_ratio=ratio,
                 eps=self.eps,
                 n_alphas=int(self.alphas),
-                positive=self.positive,
+                positive=self._positive,
             )
             for ratio in ratios
         ]
 
-    def _products(self, group: PreparedJobs, folds: int, fits: int) -> tuple[NDArray[np.float64], float]:
-        """Products of the centred columns with the target over all rows, and the sum of the weights."""
-        place = next(i for i, job in enumerate(group.jobs) if job.split == folds)
+    def _products(
+        self, group: PreparedJobs, splits: Splits, split: int, fits: int
+    ) -> tuple[NDArray[np.float64], float]:
+        """Products of the centred columns with the target over a split's rows, and the sum of the weights."""
+        place = _place(group, split)
         if reads_gram(group, fits):
             moments = group.gram().moments(place, "train", bool(self.fit_intercept))
             cross: NDArray[np.float64] = moments["cross"]
             return cross, float(moments["weight"])
         group.dataset.assert_finite(self)
-        X, y = group.X, group.Y.astype(np.float64)
-        weights = np.ones(len(X)) if group.weights is None else group.weights.astype(np.float64)
+        rows = splits.train_rows(split)
+        if not isinstance(rows, slice) and np.array_equal(rows, np.arange(splits.n_rows)):  # all: no copy
+            rows = slice(None)
+        X, y = group.X[rows], group.Y[rows].astype(np.float64)
+        weights = np.ones(len(X)) if group.weights is None else group.weights[rows].astype(np.float64)
         total = float(weights.sum())
         if not self.fit_intercept:
             return np.asarray(X.T @ (weights[:, None] * y), dtype=np.float64), total
@@ -211,22 +234,26 @@ class _ChoosesPenalty(LinearEstimator):
         points: list[_Point],
         splits: Splits,
         errors: NDArray[np.float64],
-        folds: int,
+        first: int,
     ) -> bool:
         """Mean squared errors of the left-out rows, into `errors` (folds, points)."""
-        members = [(place, job.split) for place, job in enumerate(group.jobs) if job.split != folds]
+        members = [
+            (place, job.split)
+            for place, job in zip(group.splits, group.jobs, strict=True)
+            if job.split < first + len(errors)
+        ]
         if not members:
             return True
         seed = seed_of(self.selection, self.random_state)
         settings = [self._settings(place, point, seed, False) for place, _ in members for point in points]
-        solution = descend(group, settings)
+        solution = descend(group, settings, kernel=self._kernel)
         warn_unless_converged(type(self).__name__, solution)
         if not solution.reliable.all():
             return False
         weights = np.ones(len(group.X)) if group.weights is None else group.weights.astype(np.float64)
         tested = np.array([weights[splits.test_rows(split)].sum() for _, split in members])
         residual = self._residual(group, members, points, splits, solution, weights)
-        errors[[split for _, split in members]] = residual / tested[:, None]
+        errors[[split - first for _, split in members]] = residual / tested[:, None]
         return True
 
     def _residual(
@@ -238,55 +265,45 @@ class _ChoosesPenalty(LinearEstimator):
         solution: Solution,
         weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Weighted sums of squared errors, (members, points)."""
+        """Weighted sums of squared errors, the mean over targets, (members, points)."""
         shape = len(members), len(points)
         if group.dataset.made("fold Gram", group.folds) is not None:
             places = [place for place, _ in members for _ in points]
             residual, _ = group.kernels.squared_errors(
                 group.gram(), places, solution.coef, solution.intercept, group.execution
             )
-            return np.asarray(residual).reshape(shape)
+            means: NDArray[np.float64] = np.asarray(residual).mean(axis=1)
+            return means.reshape(shape)
         sums = np.empty(shape)
-        coef, intercept = solution.coef.reshape(*shape, -1), solution.intercept.reshape(shape)
         for i, (_, split) in enumerate(members):
             rows = splits.test_rows(split)
-            answers = group.X[rows] @ coef[i].T + intercept[i]
-            sums[i] = weights[rows] @ (group.Y[rows] - answers) ** 2
+            X, Y = group.X[rows], group.Y[rows]
+            for j in range(len(points)):
+                fit = i * len(points) + j
+                answers = X @ solution.coef[fit].T + solution.intercept[fit]
+                sums[i, j] = weights[rows] @ ((Y - answers) ** 2).mean(axis=1)
         return sums
 
-    def _refit(self, group: PreparedJobs, point: _Point, folds: int) -> bool:
-        """Fit on all rows with the penalty chosen."""
-        place = next(i for i, job in enumerate(group.jobs) if job.split == folds)
+    def _refit(self, group: PreparedJobs, point: _Point, split: int) -> bool:
+        """Fit on a split's rows with the penalty chosen."""
+        place = _place(group, split)
         seed = seed_of(self.selection, self.random_state)
-        solution = descend(group, [self._settings(place, point, seed, True)])
+        solution = descend(group, [self._settings(place, point, seed, True)], kernel=self._kernel)
         if not solution.reliable.all():
             return False
         warn_unless_converged(type(self).__name__, solution)
         self._store(group.dataset, solution.coef[0], solution.intercept[0])
-        self.coef_ = self.coef_.ravel()
         self.dual_gap_ = solution.gap[0].astype(self.coef_.dtype)[0]
         self.n_iter_ = int(solution.sweeps[0, 0])
         return True
 
 
-def _rows_of(owner: Any, dataset: Dataset, splits: Splits, split: int) -> Dataset:
-    """The rows a split trains on, with a target of one dimension."""
-    y = dataset.targets(owner)
-    if y.ndim == 2 and y.shape[1] > 1:
-        raise ValueError(f"For multi-task outputs, use MultiTask{type(owner).__name__}")
-    if splits.pairs is None and y.ndim == 1:
-        return dataset
-    rows = splits.train_rows(split)
-    y = column_or_1d(y, warn=True)
-    weights = dataset.weights(owner)
-    return Dataset(
-        _safe_indexing(dataset.matrix(owner), rows) if splits.pairs is not None else dataset.matrix(owner),
-        y[rows],
-        None if weights is None else weights[rows],
-    )
+def _place(group: PreparedJobs, split: int) -> int:
+    """Of a split within its group."""
+    return next(i for i, job in zip(group.splits, group.jobs, strict=True) if job.split == split)
 
 
-class ElasticNetCV(_ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[misc]
+class ElasticNetCV(ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[misc]
     """Elastic net whose penalties are chosen by cross-validation.
 
     Every fold and every ``l1_ratio`` has a path of penalties; all of them, and the final fit, share one pass
@@ -401,7 +418,7 @@ class ElasticNetCV(_ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[
         self.device = device
 
 
-class LassoCV(_ChoosesPenalty, linear_model.LassoCV):  # type: ignore[misc]
+class LassoCV(ChoosesPenalty, linear_model.LassoCV):  # type: ignore[misc]
     """Lasso whose penalty is chosen by cross-validation.
 
     Every fold has a path of penalties; all of them, and the final fit, share one pass over `X` (the Gram of

@@ -74,6 +74,8 @@ def make_data(
         y = target
         if tags.target_tags.positive_only:
             y = np.exp(y / np.abs(y).max())
+        if not tags.target_tags.single_output:
+            y = np.column_stack([y, X.astype(np.float64) @ rng.uniform(-1.0, 2.0, n_features)])
         y = y.astype(dtype)
     return Data(X, y, weights)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..case import AnyCase, Case, ImportCase
+from ..case import MANYFIT, SKLEARN, AnyCase, Case, ImportCase
 from ..contenders import Estimator, apply, choice, fit, sweep
-from ..data import Counts, Regression
+from ..data import Counts, Regression, Targets
 from ..quality import Coefficients, DualityGap, LinearPrediction, PoissonGradient, RidgeChoice, RidgeSweep
 from ..targets import Faster, PeakMemory, Seconds
 
@@ -21,6 +21,8 @@ LASSO_CV = Estimator("linear_model", "LassoCV")
 ELASTIC_NET_CV = Estimator(
     "linear_model", "ElasticNetCV", {"l1_ratio": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}
 )
+MULTI_TASK_LASSO = Estimator("linear_model", "MultiTaskLasso", {"alpha": 0.1})
+MULTI_TASK_LASSO_CV = Estimator("linear_model", "MultiTaskLassoCV")
 #: Next to no penalty, for data on which that is hard.
 FAINT_RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1e-10})
 #: "newton-cholesky" is scikit-learn's fastest on tall data, and as exact.
@@ -34,6 +36,8 @@ SGD = Estimator(
 
 ALPHAS = np.logspace(-3, 4, 50).tolist()
 RIDGE_CV = Estimator("linear_model", "RidgeCV", {"alphas": ALPHAS})
+#: scikit-learn-intelex has scikit-learn's own classes for these.
+MULTI_TASK_PEERS = (MANYFIT, SKLEARN)
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 
 
@@ -160,6 +164,20 @@ def _cases() -> Iterator[AnyCase]:
     # scikit-learn does not reach the tolerance here within its sweeps.
     yield Case("lasso-fit-wide", Regression(500, 5000), fit(LASSO), DualityGap(alpha=0.1, tolerance=1e-4))
     yield Case("lasso-fit", Regression(20_000, 200), fit(LASSO), DualityGap(alpha=0.1, tolerance=1e-4))
+    yield Case(
+        "multi-task-lasso-fit",
+        Targets(20_000, 200, targets=10),
+        fit(MULTI_TASK_LASSO, MULTI_TASK_PEERS),
+        DualityGap(alpha=0.1, tolerance=1e-4),
+        targets=(Faster(5, than="scikit-learn"),),
+    )
+    yield Case(
+        "multi-task-lasso-cv-100x5",
+        Targets(20_000, 100, targets=5),
+        fit(MULTI_TASK_LASSO_CV, MULTI_TASK_PEERS, once=True),
+        DualityGap(tolerance=1e-4),
+        targets=(Faster(20, than="scikit-learn"),),
+    )
 
 
 CASES = tuple(_cases())

@@ -205,5 +205,13 @@ def test_paths(n: int, d: int, positive: bool) -> None:
 
 def test_path_of_several_targets() -> None:
     X, y = make(50, 5, 2)
-    ours, other = (f(X, y, alphas=5) for f in (enet_path, linear_model.enet_path))
-    assert_allclose(ours[1], other[1])
+    ours = enet_path(X, y, alphas=5, return_n_iter=True)
+    other = linear_model.enet_path(X, y, alphas=5, return_n_iter=True, **TIGHT)
+    for a, b in zip(ours[:3], other[:3], strict=True):
+        assert a.shape == b.shape
+    assert_allclose(ours[0], other[0], rtol=1e-12)
+    assert_allclose(ours[1], other[1], rtol=1e-6, atol=1e-7)
+    warm = enet_path(X, y, alphas=ours[0], coef_init=ours[1][..., -1])
+    assert_allclose(warm[1], ours[1], rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match="positive=True is not allowed for multi-output"):
+        enet_path(X, y, positive=True)

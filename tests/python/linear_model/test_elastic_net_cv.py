@@ -95,3 +95,38 @@ def test_sparse_runs_in_scikit_learn() -> None:
     model = LassoCV(alphas=5).fit(scipy.sparse.csc_matrix(X), y)
     assert model.fit_backend_ == "scikit-learn"
     assert_allclose(model.alpha_, LassoCV(alphas=5).fit(X, y).alpha_, rtol=1e-8)
+
+
+def test_folds_within_folds_share_a_pass() -> None:
+    data = mf.Dataset(X, y)
+    params = [{"l1_ratio": ratio} for ratio in (0.5, 1.0)]
+    models = mf.fit_many(ElasticNetCV(alphas=10), data, params=params, cv=4)
+    assert (
+        models.plan == "8 fits, 2 passes over X (fold Gram)"
+    )  # of the inner folds, and of the outer for scores
+    assert models.splits is not None
+    for i, entry in enumerate(params):
+        for k, (train, test) in enumerate(models.splits):
+            alone = ElasticNetCV(alphas=10, **entry).fit(X[train], y[train])
+            assert models[i, k].alpha_ == pytest.approx(alone.alpha_, rel=1e-9)
+            assert_allclose(models[i, k].mse_path_, alone.mse_path_, rtol=1e-7)
+            assert_allclose(models[i, k].coef_, alone.coef_, rtol=1e-7, atol=1e-7)
+            assert models.test_scores is not None
+            assert models.test_scores[i, k] == pytest.approx(alone.score(X[test], y[test]))
+    assert mf.fit_many(ElasticNetCV(), data, cv=4).plan == "4 fits, 0 passes over X (prepared before)"
+
+
+@pytest.mark.parametrize("shape", [(60, 12), (30, 50)])
+def test_a_splitter_and_weights_within_folds(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal(shape)
+    y = X[:, 0] + rng.standard_normal(len(X))
+    w = rng.uniform(0.5, 2, len(X))
+    inner = KFold(3, shuffle=True, random_state=0)
+    models = mf.fit_many(LassoCV(alphas=8, cv=inner), X, y, cv=3, sample_weight=w)
+    assert models.splits is not None
+    for k, (train, _) in enumerate(models.splits):
+        alone = LassoCV(alphas=8, cv=inner).fit(X[train], y[train], w[train])
+        assert models[0, k].alpha_ == pytest.approx(alone.alpha_, rel=1e-9)
+        assert_allclose(models[0, k].mse_path_, alone.mse_path_, rtol=1e-6)
+        assert_allclose(models[0, k].coef_, alone.coef_, rtol=1e-7, atol=1e-8)

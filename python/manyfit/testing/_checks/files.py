@@ -20,7 +20,7 @@ def _column(estimator: Any, data: Data) -> Data:
     """The same with `y` of one column where it may have several, which must not change what leaves."""
     if data.y is None or not get_tags(estimator).target_tags.multi_output:
         return data
-    return Data(data.X, data.y.reshape(-1, 1))
+    return Data(data.X, data.y.reshape(len(data.X), -1)[:, :1])
 
 
 @check(is_estimator)

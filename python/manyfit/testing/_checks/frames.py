@@ -108,13 +108,14 @@ def check_columns_of_many_types(estimator: Any) -> None:
 
 @check(has_dataframes)
 def check_series(estimator: Any) -> None:
-    """Y and weights may be series."""
+    """Y and weights may be series, and several targets a frame."""
     data = make_data(estimator)
     if data.y is None:
         return
     expected = fit(estimator, data)
     for library in _libraries():
-        actual = fit(estimator, Data(data.X, library.Series(data.y)))
+        y = library.Series(data.y) if data.y.ndim == 1 else library.DataFrame(data.y)
+        actual = fit(estimator, Data(data.X, y))
         assert_same_model(actual, expected, f"y as a series of {library.__name__}")
 
 

@@ -92,7 +92,7 @@ def check_layout_of_y(estimator: Any) -> None:
     expected = fit(estimator, data)
 
     def spread(array: Array) -> Array:
-        return np.repeat(array, 3)[::3]
+        return np.repeat(array, 3, axis=0)[::3]
 
     extra = {} if data.sample_weight is None else {"sample_weight": spread(data.sample_weight)}
     assert_same_model(seeded(estimator).fit(data.X, spread(data.y), **extra), expected, "strided y")
