@@ -24,6 +24,8 @@ class Library:
     root: str
     #: Its estimators take ``n_jobs`` as their number of threads (the others follow the environment).
     takes_n_jobs: bool = False
+    #: Its estimators lie in one module, whatever their family.
+    flat: bool = False
 
     @property
     def version(self) -> str | None:
@@ -38,6 +40,8 @@ MANYFIT = Library("manyfit", "manyfit", takes_n_jobs=True)
 SKLEARN = Library("scikit-learn", "sklearn")
 SKLEARNEX = Library("scikit-learn-intelex", "sklearnex", takes_n_jobs=True)
 LIBRARIES = (MANYFIT, SKLEARN, SKLEARNEX)
+#: Lasso and its kin alone, by working sets and extrapolation.
+CELER = Library("celer", "celer", flat=True)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Estimator:
 
     def of(self, library: Library, threads: int) -> _Factory:
         """The class of ``library`` with its parameters bound; ImportError where it has none."""
-        module = importlib.import_module(f"{library.root}.{self.module}")
+        module = importlib.import_module(library.root if library.flat else f"{library.root}.{self.module}")
         cls = getattr(module, self.name, None)
         if cls is None:
             raise ImportError(f"{module.__name__} has no {self.name}")

@@ -152,6 +152,33 @@ class Classes(Regression):
 
 
 @dataclass(frozen=True)
+class Sparse(Regression):
+    """The same columns, of which a few are all that y depends on."""
+
+    used: int = 30
+
+    @property
+    def label(self) -> str:
+        """Shape, type and how many columns count."""
+        return super().label + f", {self.used} count"
+
+    @property
+    def slug(self) -> str:
+        """The same without spaces."""
+        return super().slug + f"/used-{self.used}"
+
+    def make(self) -> Data:
+        """Draw X in float64, round it to ``dtype``, and compute y from the rounded X."""
+        rng = np.random.default_rng(self.seed)
+        X = rng.standard_normal((self.rows, self.columns)) + rng.standard_normal((self.rows, 1))
+        X = X.astype(self.dtype, copy=False)
+        columns = rng.choice(self.columns, self.used, replace=False)
+        y = X[:, columns] @ rng.standard_normal(self.used).astype(X.dtype)
+        y += 0.5 * rng.standard_normal(self.rows)
+        return Data(X, y.astype(self.dtype, copy=False))
+
+
+@dataclass(frozen=True)
 class Targets(Regression):
     """Columns that share a factor, and several targets, each linear in the same fifth of them."""
 

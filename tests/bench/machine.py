@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .case import LIBRARIES, MANYFIT
+from .case import CELER, LIBRARIES, MANYFIT
 from .threads import load, usable_cpus
 
 #: Flags of /proc/cpuinfo that each x86-64 level adds to the one before.
@@ -51,7 +51,7 @@ def _level(flags: set[str]) -> str:
 
 def _versions() -> dict[str, str]:
     versions = {"Python": platform.python_version()}
-    for name in ("numpy", "scipy", *(library.name for library in LIBRARIES)):
+    for name in ("numpy", "scipy", *(library.name for library in (*LIBRARIES, CELER))):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
