@@ -15,6 +15,7 @@ constexpr int64_t kPatience = 8;       // sweeps before a Newton step on a small
 // size * columns, for it runs in blocks.
 constexpr int64_t kStepShare = 12;
 constexpr int kPolishSteps = 60;
+constexpr double kFurthest = 2;  // times the last step along the path
 constexpr double kApproach = 2;  // ratio of the penalties on the way to the one asked for
 constexpr double kInner = 0.1;   // share of the gap at which the working set may grow
 constexpr int64_t kSweepsOnTheWay = 100;
@@ -29,7 +30,10 @@ double shrunk(double value, double l1, bool positive) {
 
 }  // namespace
 
-void ColumnSource::prepare() { place.assign(static_cast<size_t>(squares.size()), -1); }
+void ColumnSource::prepare() {
+  place.assign(static_cast<size_t>(squares.size()), -1);
+  varying = static_cast<size_t>((squares.array() > 0).count());
+}
 
 void ColumnSource::add(const std::vector<int64_t>& columns) {
   const auto first = static_cast<int64_t>(chosen.size());
@@ -70,6 +74,7 @@ void DescentPath::start(const Eigen::VectorXd& coef) {
   for (size_t i = 0; i < source_.chosen.size(); ++i)
     w_(static_cast<int64_t>(i)) = coef(source_.chosen[i]);
   fresh_ = false;
+  alpha_ = 0;
 }
 
 Eigen::VectorXd DescentPath::coef() const {
@@ -264,10 +269,9 @@ DescentPath::Outcome DescentPath::solve(const DescentSettings& settings) {
   Outcome outcome;
   outcome.tolerance = settings.tol * square_;
   sync();
-  if (fresh_)
-    gather();
-  else
-    refresh();
+  if (fresh_) gather();
+  extrapolate(settings.alpha);
+  if (!fresh_) refresh();
   outcome.gap = full_gap();
   if (square_ == 0 && (w_.array() == 0).all()) {
     outcome.converged = true;
@@ -282,6 +286,35 @@ DescentPath::Outcome DescentPath::solve(const DescentSettings& settings) {
   run(settings, outcome);
   if (approached) outcome.sweeps = std::max<int64_t>(outcome.sweeps, 1);
   return outcome;
+}
+
+// Begins at a smaller penalty where the line through the last two solutions leads: between two
+// changes of its support the lasso's path is straight.
+void DescentPath::extrapolate(double alpha) {
+  const double ratio = (alpha_ - alpha) / (alpha_before_ - alpha_);
+  const bool on_path = alpha_before_ > alpha_ && alpha_ > alpha && ratio <= kFurthest &&
+                       source_.chosen.size() == source_.varying && w_.size() == before_.size();
+  const Eigen::VectorXd now = w_;
+  if (on_path) {
+    Eigen::VectorXd w = w_, g = g_;
+    for (int64_t i = 0; i < w.size(); ++i) {
+      double value = now(i) + ratio * (now(i) - before_(i));
+      if (value * now(i) <= 0) value = 0;
+      const double change = value - now(i);
+      if (change == 0) continue;
+      w(i) = value;
+      const double* const column = source_.gram.data() + i * source_.gram.rows();
+      for (int64_t r = 0; r < g.size(); ++r) g(r) -= change * column[r];
+    }
+    if (objective(w, g) < objective(w_, g_)) {
+      w_.swap(w);
+      g_.swap(g);
+      fresh_ = false;
+    }
+  }
+  before_ = now;
+  alpha_before_ = alpha_;
+  alpha_ = alpha;
 }
 
 // From zero to a small penalty by way of larger ones, each solved roughly on the columns known so

@@ -29,6 +29,7 @@ class ColumnSource {
   std::vector<int64_t> chosen;
   Eigen::MatrixXd gram;
   std::vector<int64_t> place;  // (d,) of a column in the working set, or -1
+  size_t varying = 0;          // columns that do
 
   // Adds columns to the working set.
   void add(const std::vector<int64_t>& columns);
@@ -73,6 +74,7 @@ class DescentPath {
   void refresh();
   void gather();
   bool admit(const std::vector<int64_t>& columns);
+  void extrapolate(double alpha);
   void approach(const DescentSettings& settings, Outcome& outcome);
   double full_gap();
   double objective(const Eigen::VectorXd& w, const Eigen::VectorXd& g) const;
@@ -91,6 +93,8 @@ class DescentPath {
   bool fresh_ = false;  // whether all_ is the gradient at w_
   double square_ = 0;   // |y|^2
   double largest_ = 0;  // of |Z'(y - Z c) - l2 c|: what makes the residual dual feasible
+  double alpha_ = 0, alpha_before_ = 0;  // of w_ and before_, where they are solutions; else 0
+  Eigen::VectorXd before_;
   int64_t drawn_ = 0;
   Eigen::VectorXd w_, g_, q_, diagonal_;  // of the working set
   Eigen::VectorXd all_;                   // (d,) gradient of all columns
