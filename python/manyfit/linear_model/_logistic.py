@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
 from manyfit._execution import backend, execution
+from manyfit._labels import assert_classes
 from manyfit._native import core
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
@@ -304,15 +305,6 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
                 f"coef_ must have shape {(outputs, self.n_features_in_)} and intercept_ {(outputs,)}, "
                 f"got {coef.shape} and {intercept.shape}"
             )
-
-
-def assert_classes(owner: str, classes: NDArray[Any]) -> None:
-    """Raise for labels of one class."""
-    if len(classes) < 2:
-        raise ValueError(
-            f"{owner}: y must have at least 2 classes. This solver needs samples of at least 2 classes "
-            f"in the data, but the data contains only one class: {classes[0]!r}"
-        )
 
 
 def _has_all_classes(classes: NDArray[Any], codes: NDArray[np.int64], splits: Splits, split: int) -> bool:

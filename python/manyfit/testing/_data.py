@@ -33,6 +33,10 @@ class Data:
         """The same with another form of `X`."""
         return replace(self, X=X)
 
+    def with_y(self, y: Any) -> Data:
+        """The same with another form of `y`."""
+        return replace(self, y=y)
+
     @property
     def weight_argument(self) -> dict[str, Any]:
         """The weights as an argument of ``fit``, if there are any."""
@@ -46,12 +50,14 @@ def make_data(
     *,
     dtype: DTypeLike = np.float64,
     weighted: bool = False,
+    n_classes: int | None = None,
     seed: int = 0,
 ) -> Data:
     """Well-conditioned data for an estimator.
 
     Features have means and scales of their own; targets depend on them with some noise. Regressors get
-    numbers, classifiers labels, clusterers rows around three centres, all others what their tags ask for.
+    numbers, classifiers labels (of three classes where they take so many, or of `n_classes`), clusterers rows
+    around three centres, all others what their tags ask for.
     """
     rng = np.random.default_rng(seed)
     tags = get_tags(estimator)
@@ -69,7 +75,10 @@ def make_data(
     y: NDArray[Any] | None = None
     if tags.estimator_type == "classifier":
         binary = tags.classifier_tags is not None and not tags.classifier_tags.multi_class
-        y = np.digitize(target, np.quantile(target, [0.5] if binary else [0.35, 0.7]))
+        borders = [0.5] if binary else [0.35, 0.7]
+        if n_classes is not None:
+            borders = [i / n_classes for i in range(1, n_classes)]
+        y = np.digitize(target, np.quantile(target, borders))
     elif tags.estimator_type == "regressor" or tags.target_tags.required:
         y = target
         if tags.target_tags.positive_only:
