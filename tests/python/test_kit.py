@@ -183,6 +183,13 @@ def test_a_broken_estimator_is_told(
 # --- broken estimators: each breaks one promise, and the check that holds it must say so ---
 
 
+class TakesAnyNumber(Ridge):
+    def _check(self) -> None:
+        tol, self.tol = self.tol, abs(self.tol)
+        super()._check()
+        self.tol = tol
+
+
 class DrawsAtRandom(Ridge):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         super().fit(X, y, sample_weight)
@@ -291,6 +298,7 @@ class LosesDigits(Ridge):
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
+        (TakesAnyNumber(), "check_parameter_ranges"),
         (DrawsAtRandom(), "check_same_bits_in_every_run"),
         (DrawsAtRandom(), "check_same_bits_after_fork"),
         (DrawsAtRandom(), "check_same_bits_in_threads"),

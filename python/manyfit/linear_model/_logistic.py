@@ -208,7 +208,7 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
                 )
             share = self.l1_ratio or 0.0
             penalty = {0.0: "l2", 1.0: "l1"}.get(share, "elasticnet")
-            if np.isinf(self.C):
+            if np.isinf(float(self.C)):
                 penalty = None
         else:
             penalty = self.penalty
@@ -378,7 +378,7 @@ class LogisticBatch:
         if not all(finite) or not np.isfinite(coef).all():
             size = np.abs(self.X.astype(np.float64))
             raise ValueError(
-                f"{type(self.owner).__name__}: X must be of a scale that leaves coefficients finite; "
+                f"{type(self.owner).__name__}: X and C must be of a scale that leaves coefficients finite; "
                 f"sizes in X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g}"
             )
         return coef, n_iter, converged

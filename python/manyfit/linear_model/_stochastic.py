@@ -24,6 +24,7 @@ from manyfit.splits import Splits
 __all__ = ["SGDClassifierBase", "SGDEstimator", "SGDTask", "fit_tasks"]
 
 MAX_INT = np.iinfo(np.int32).max
+MAX_COUNT = np.iinfo(np.int64).max
 
 
 @lru_cache(maxsize=1024)
@@ -102,7 +103,7 @@ class SGDTask:
             "n_iter_no_change": int(model.n_iter_no_change),
             "early_stopping": bool(model.early_stopping),
             "fit_intercept": bool(model.fit_intercept),
-            "average": int(model.average),
+            "average": min(int(model.average), MAX_COUNT),
             "t": float(self.t),
         }
         return [
@@ -225,7 +226,14 @@ class SGDEstimator(Estimator):
 
     def _check(self) -> None:
         super()._check()
-        self._more_validate_params()
+        self._check_together()
+
+    def _check_together(self, for_partial_fit: bool = False) -> None:
+        """Raise for parameters that contradict each other."""
+        try:
+            self._more_validate_params(for_partial_fit=for_partial_fit)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
 
     def _runs_here(self, dataset: Dataset) -> bool:
         return super()._runs_here(dataset) and not self.verbose  # scikit-learn reports as it goes
@@ -328,7 +336,7 @@ class SGDEstimator(Estimator):
         first_call = getattr(self, "coef_", None) is None
         if first_call:
             super()._check()
-            self._more_validate_params(for_partial_fit=True)
+            self._check_together(for_partial_fit=True)
         dataset = Dataset(X, y, sample_weight)
         matrix = dataset.matrix(self)
         if first_call:
