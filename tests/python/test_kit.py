@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, Self
@@ -21,6 +24,7 @@ from manyfit.testing import (
     estimator_checks,
     parametrize_with_kit,
 )
+from manyfit.testing._processes import in_new_interpreter
 
 # Defaults need not converge on the checks' data, and some of it is short of samples of a class.
 pytestmark = [
@@ -113,6 +117,26 @@ def test_the_kit_asks_for_nothing_at_import(run_python: Any) -> None:
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_new_interpreters() -> None:
+    def facts() -> tuple[Any, ...]:
+        imported = sorted(name for name in sys.modules if name.partition(".")[0] == "manyfit")
+        print("what a call prints is no answer")
+        return os.getpid(), imported, os.environ["MANYFIT_NUM_THREADS"], hash("manyfit")
+
+    first, second = (in_new_interpreter(facts, environment={"MANYFIT_NUM_THREADS": n}) for n in "34")
+    assert len({first[0], second[0], os.getpid()}) == 3
+    assert first[1:3] == ([], "3")
+    assert second[1:3] == ([], "4")
+    assert first[3] == second[3] != hash("manyfit")
+    with pytest.raises(AssertionError, match="(?s)status 1:.*ZeroDivisionError"):
+        in_new_interpreter(lambda: 1 // 0)
+    with pytest.raises(AssertionError, match="status -9"):
+        in_new_interpreter(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(AssertionError, match="hung: no answer within 0.1 s"):
+        in_new_interpreter(signal.pause, deadline=0.1)
+    assert in_new_interpreter(lambda: "again") == "again"
 
 
 # --- a user's own estimator ---

@@ -13,7 +13,10 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, Options, make_constraint
 from sklearn.utils.validation import has_fit_parameter
 
-__all__ = ["Data", "answers", "fit", "make_data", "seeded", "variations"]
+__all__ = ["Data", "answers", "brief", "fit", "make_data", "seeded", "variations"]
+
+# Steps of a fit whose result does not matter: more would be the same code over again.
+_FEW_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,15 @@ def seeded(estimator: Any, seed: int = 0) -> Any:
     copy = clone(estimator)
     names = [name for name in copy.get_params() if name.rpartition("__")[2] == "random_state"]
     return copy.set_params(**dict.fromkeys(names, seed))
+
+
+def brief(estimator: Any) -> Any:
+    """A clone that takes few steps, for checks that ask how it fits and not what comes out."""
+    copy = clone(estimator)
+    steps = copy.get_params(deep=False).get("max_iter")
+    if isinstance(steps, int) and not isinstance(steps, bool) and steps > _FEW_STEPS:
+        copy.set_params(max_iter=_FEW_STEPS)
+    return copy
 
 
 def fit(estimator: Any, data: Data, **parameters: Any) -> Any:

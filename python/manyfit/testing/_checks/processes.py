@@ -19,7 +19,7 @@ from manyfit._native import core
 from manyfit.population import fit_many
 from manyfit.testing._compare import assert_same_model, runs_natively
 from manyfit.testing._conditions import can_fork, is_estimator
-from manyfit.testing._data import answers, fit, make_data, seeded
+from manyfit.testing._data import answers, brief, fit, make_data, seeded
 from manyfit.testing._kit import check
 from manyfit.testing._processes import in_fork
 
@@ -78,6 +78,7 @@ def check_no_side_effects(estimator: Any) -> None:
 @check(is_estimator)
 def check_threadpoolctl(estimator: Any) -> None:
     """threadpool_limits holds inside its block, is undone after it, and changes no bit."""
+    estimator = brief(estimator)
     data = make_data(estimator, 6000, 7)
     expected = fit(estimator, data)
     before = core.default_threads()
@@ -129,6 +130,7 @@ _BLOCKS = 6
 @check(has_mallinfo)
 def check_no_leak(estimator: Any) -> None:
     """Memory in use does not grow with the number of fits and answers."""
+    estimator = brief(estimator)
     data = make_data(estimator, 40, 4)
     model = seeded(estimator)
 
@@ -163,6 +165,7 @@ def _take_what_is_free() -> list[Any]:
 @check(on_linux, can_fork, is_estimator)
 def check_memory_limit(estimator: Any) -> None:
     """Where memory runs out a fit raises MemoryError or succeeds, and fits again when there is memory."""
+    estimator = brief(estimator)
     for shape in ((3000, 300), (150, 600)):
         data = make_data(estimator, *shape)
         expected = fit(estimator, data)
