@@ -341,7 +341,9 @@ _PLAYER = """\
   const slider = moving.querySelector("input"), output = moving.querySelector("output");
   // The browser draws button and slider for a dark page where the text is light.
   const text = getComputedStyle(box).color.match(/[\\d.]+/g).slice(0, 3);
-  moving.style.colorScheme = text.reduce((sum, part) => sum + +part, 0) > 384 ? "dark" : "light";
+  const dark = text.reduce((sum, part) => sum + +part, 0) > 384;
+  moving.style.colorScheme = dark ? "dark" : "light";
+  if (dark) slider.style.accentColor = "#35c2b7"; // with the darker one its track would be white
   let timer = null;
   const show = (i) => {
     slider.value = i;
