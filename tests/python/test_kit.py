@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import manyfit
 from manyfit.base import Estimator
@@ -264,6 +265,12 @@ class SetsTheSeed(Ridge):
         return super().fit(X, y, sample_weight)
 
 
+class LimitsTheBlas(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        threadpool_limits(limits=1, user_api="blas")
+        return super().fit(X, y, sample_weight)
+
+
 class SwallowsInterrupts(Ridge):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         try:
@@ -334,6 +341,7 @@ class LosesDigits(Ridge):
         (HoldsNativeObjects(), "check_pickle_holds_data_alone"),
         (Leaks(), "check_no_leak"),
         (SetsTheSeed(), "check_no_side_effects"),
+        (LimitsTheBlas(), "check_no_side_effects"),
         (SwallowsInterrupts(), "check_interrupt"),
         (Silent(), "check_progress"),
         (AbortsWithoutMemory(), "check_memory_limit"),
