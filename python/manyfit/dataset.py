@@ -8,16 +8,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_y,
     assert_all_finite,
     check_array,
     check_consistent_length,
-    column_or_1d,
 )
 
 from manyfit._execution import reporter
+from manyfit._labels import checked_labels
 from manyfit._native import core
 
 __all__ = ["Dataset"]
@@ -150,10 +149,8 @@ class Dataset:
                 raise ValueError(
                     f"This {_name(estimator)} estimator requires y to be passed, but the target y is None."
                 )
-            y = column_or_1d(self.y, warn=True)
+            y = checked_labels(self.y, _name(estimator))
             check_consistent_length(X, y)
-            assert_all_finite(y, estimator_name=_name(estimator), input_name="y")
-            check_classification_targets(y)
             classes, codes = np.unique(y, return_inverse=True)
             self._labels = classes, codes.astype(np.int64)
         return self._labels

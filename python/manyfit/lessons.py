@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from html import escape
 from importlib.util import find_spec
 from typing import Any
@@ -58,7 +59,7 @@ _DPI = 130  # of frames, drawn larger than they are shown: sharper on fine scree
 _FRAME = {"format": "webp", "pil_kwargs": {"lossless": True, "method": 2}}  # a third of the bytes of PNG
 _SHOWN = 100  # CSS pixels for an inch
 _STILLS = 4  # moments in the still
-_STEPS = 200  # of a live slider
+_STEPS = 200  # of a live slider, at least
 
 _numbers = itertools.count()
 
@@ -285,11 +286,11 @@ def slide(
     live: dict[str, Any]
     if log:
         live = {"kind": "FloatLogSlider", "min": np.log10(low), "max": np.log10(high)}
-        live |= {"step": (live["max"] - live["min"]) / _STEPS, "readout_format": ".3g"}
+        live |= {"step": _round_step(live["max"] - live["min"]), "readout_format": ".3g"}
     elif all(isinstance(each, int | np.integer) for each in values):
         live = {"kind": "IntSlider", "min": int(low), "max": int(high)}
     else:
-        live = {"kind": "FloatSlider", "min": low, "max": high, "step": (high - low) / _STEPS}
+        live = {"kind": "FloatSlider", "min": low, "max": high, "step": _round_step(high - low)}
         live |= {"readout_format": ".3g"}
     places = np.unique(np.linspace(0, len(values) - 1, _STILLS).round().astype(int))
     still = [values[place] for place in places]
@@ -301,6 +302,13 @@ def _checked(name: str, values: Sequence[Any]) -> list[Any]:
     if len(values) < 2:
         raise ValueError(f"{name}: values must hold two moments or more, got {values}")
     return values
+
+
+def _round_step(length: float) -> float:
+    """1, 2 or 5 times a power of ten, so that a slider stops at round numbers."""
+    step = Decimal(repr(float(length))) / _STEPS
+    size = Decimal(1).scaleb(step.adjusted())
+    return float(size * max(digit for digit in (1, 2, 5) if digit * size <= step))
 
 
 def _text(value: Any) -> str:
@@ -331,6 +339,11 @@ _PLAYER = """\
   const labels = @LABELS;
   const image = moving.querySelector("img"), button = moving.querySelector("button");
   const slider = moving.querySelector("input"), output = moving.querySelector("output");
+  // The browser draws button and slider for a dark page where the text is light.
+  const text = getComputedStyle(box).color.match(/[\\d.]+/g).slice(0, 3);
+  const dark = text.reduce((sum, part) => sum + +part, 0) > 384;
+  moving.style.colorScheme = dark ? "dark" : "light";
+  if (dark) slider.style.accentColor = "#35c2b7"; // with the darker one its track would be white
   let timer = null;
   const show = (i) => {
     slider.value = i;

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,19 @@ _ENVIRONMENT = {
     for name, value in os.environ.items()
     if not name.startswith("MANYFIT_") and name != "OMP_NUM_THREADS"
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blas_threads() -> Iterator[None]:
+    """One BLAS thread where several processes test at once: more would wait for each other, busily."""
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) < 2:
+        yield
+        return
+    import scipy.linalg  # noqa: F401  # brings its BLAS
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @pytest.fixture

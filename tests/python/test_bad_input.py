@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from pathlib import Path
@@ -10,18 +11,57 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn import linear_model
+from sklearn.base import is_classifier, is_regressor
+from sklearn.utils.validation import has_fit_parameter
 
 import manyfit as mf
 from manyfit.decomposition import PCA
-from manyfit.linear_model import LinearRegression, Ridge
+from manyfit.linear_model import (
+    ElasticNet,
+    ElasticNetCV,
+    GradientDescentRegressor,
+    Lasso,
+    LassoCV,
+    LinearRegression,
+    LogisticRegression,
+    Perceptron,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifierCV,
+    RidgeCV,
+    SGDClassifier,
+    SGDRegressor,
+)
 from manyfit.testing import all_estimators
+from manyfit.testing._compare import bits
+from manyfit.testing._data import seeded
 
-ESTIMATORS = [LinearRegression(), Ridge(), LinearRegression(positive=True), Ridge(positive=True), PCA()]
-REGRESSORS = [each for each in ESTIMATORS if not isinstance(each, PCA)]
+ESTIMATORS = [*(cls() for cls in all_estimators()), LinearRegression(positive=True), Ridge(positive=True)]
+REGRESSORS = [each for each in ESTIMATORS if is_regressor(each)]
+CLASSIFIERS = [each for each in ESTIMATORS if is_classifier(each)]
+WEIGHTED = [each for each in REGRESSORS + CLASSIFIERS if has_fit_parameter(each, "sample_weight")]
+# What they do is settled by X and y alone, whatever their scale.
+EXACT = [LinearRegression(), Ridge(), LinearRegression(positive=True), Ridge(positive=True)]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:The least populated class in y:UserWarning"
+)
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((40, 4))
 Y = X @ [1.0, -2.0, 0.5, 3.0] + 0.1 * rng.standard_normal(40) + 7.0
+
+
+def target(estimator: Any) -> Any:
+    """Y in the form that suits an estimator."""
+    if is_classifier(estimator):
+        return np.where(Y > 7.0, "high", "low")
+    return np.exp(Y / 8) if isinstance(estimator, PoissonRegressor) else Y
+
+
+def answer(model: Any, rows: Any) -> Any:
+    return model.predict(rows) if hasattr(model, "predict") else model.transform(rows)
 
 
 def changed(array: Any, place: Any, value: Any) -> Any:
@@ -65,14 +105,52 @@ def at(pattern: str) -> str:
         (PCA(n_oversamples=0), "PCA: n_oversamples must be .*>= 1.* got 0"),
         (PCA(device="tpu"), "PCA: device must be one of .*'cpu', 'cuda'.* got 'tpu'"),
         (Ridge(device=0), "Ridge: device must be .*0"),
+        (ElasticNet(l1_ratio=1.5), r"ElasticNet: l1_ratio must be in \[0, 1\], got 1.5"),
+        (ElasticNet(l1_ratio=-0.1), r"ElasticNet: l1_ratio must be in \[0, 1\], got -0.1"),
+        (ElasticNet(l1_ratio=np.nan), r"ElasticNet: l1_ratio must be in \[0, 1\].* got nan"),
+        (ElasticNetCV(l1_ratio=[0.5, 1.5]), "ElasticNetCV: l1_ratio must .*1.5"),
+        (Lasso(alpha=-1.0), "Lasso: alpha must be >= 0, got -1.0"),
+        (Lasso(alpha=np.inf), "Lasso: alpha must be >= 0 and finite, got inf"),
+        (Lasso(max_iter=0), "Lasso: max_iter must be an integer >= 1, got 0"),
+        (LassoCV(alphas=[-1.0]), "alphas.*-1"),
+        (RidgeCV(alphas=[1.0, np.nan]), "RidgeCV: alphas .*nan"),
+        (RidgeCV(alphas=[1.0, -1.0]), "RidgeCV: alphas.*-1"),
+        (RidgeCV(alphas=[np.inf]), "RidgeCV: alphas.*inf"),
+        (RidgeCV(alphas=[]), "RidgeCV: alphas.*"),
+        (PoissonRegressor(alpha=np.nan), "PoissonRegressor: alpha must be >= 0 and finite, got nan"),
+        (SGDRegressor(l1_ratio=2.0), r"SGDRegressor: l1_ratio must be .*\[0, 1\].* got 2.0"),
+        (SGDRegressor(eta0=0.0), "SGDRegressor: eta0 must be > 0, got 0.0"),
+        (
+            GradientDescentRegressor(momentum=1.0),
+            r"GradientDescentRegressor: momentum must be in \[0, 1\), got 1.0",
+        ),
+        (
+            GradientDescentRegressor(max_iter=0),
+            "GradientDescentRegressor: max_iter must be an integer >= 1, got 0",
+        ),
+        (
+            GradientDescentRegressor(coef_init=[np.nan] * 4),
+            "GradientDescentRegressor: coef_init must be finite",
+        ),
+        (LogisticRegression(C=0.0), "LogisticRegression: C must be > 0, got 0.0"),
+        (LogisticRegression(C=-np.inf), "LogisticRegression: C must be > 0.*got -inf"),
+        (LogisticRegression(l1_ratio=2.0), r"LogisticRegression: l1_ratio must be .*\[0, 1\].* got 2.0"),
+        (LogisticRegression(max_iter=-1), "LogisticRegression: max_iter must be .*>= 0.* got -1"),
+        (LogisticRegression(class_weight="heavy"), "LogisticRegression: class_weight must be .*'heavy'"),
+        (SGDClassifier(alpha=0.0), "SGDClassifier: alpha must be > 0 .*'optimal'"),
+        (SGDClassifier(max_iter=0), "SGDClassifier: max_iter must be an integer >= 1, got 0"),
+        (SGDClassifier(loss="absolute"), "SGDClassifier: loss must be one of .*'hinge'.* got 'absolute'"),
+        (Perceptron(penalty="l3"), "Perceptron: penalty must be .*'l3'"),
+        (RidgeClassifierCV(alphas=[0.0, -2.0], cv=2), "RidgeClassifierCV: alphas.*-2"),
     ],
     ids=repr,
 )
 def test_parameters(estimator: Any, message: str) -> None:
+    y = target(estimator)
     with pytest.raises(ValueError, match=at(message)):
-        estimator.fit(X, Y)
+        estimator.fit(X, y)
     with pytest.raises(ValueError, match=at(message)):
-        mf.fit_many(estimator, X, Y, cv=2)
+        mf.fit_many(estimator, X, y, cv=2)
 
 
 @pytest.mark.parametrize("cls", all_estimators())
@@ -118,7 +196,8 @@ def test_unknown_parameters() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_X(estimator: Any, bad: Any, message: str) -> None:
-    y = Y[: len(bad)] if isinstance(bad, np.ndarray) and bad.ndim == 2 else Y
+    y = target(estimator)
+    y = y[: len(bad)] if isinstance(bad, np.ndarray) and bad.ndim == 2 else y
     with pytest.raises((ValueError, TypeError), match=at(message)):
         estimator.fit(bad, y)
     with pytest.raises((ValueError, TypeError)):
@@ -129,7 +208,9 @@ def test_X(estimator: Any, bad: Any, message: str) -> None:
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_kinds_of_numbers(estimator: Any) -> None:
+    estimator = seeded(estimator)
     whole = np.rint(3 * X)
+    y = target(estimator)
     expected = {}
     for name, kind in (
         ("int64", whole.astype(np.int64)),
@@ -143,23 +224,20 @@ def test_kinds_of_numbers(estimator: Any) -> None:
         ("strided", np.repeat(np.repeat(whole, 2, axis=0), 3, axis=1)[::2, ::3]),
         ("matrix of ints", np.array(whole, dtype=np.int16, order="F")),
     ):
-        model = estimator.fit(kind, Y.tolist())
-        state = {key: np.copy(value) for key, value in vars(model).items() if key.endswith("_")}
+        model = estimator.fit(kind, y.tolist())
+        state = {key: copy.copy(value) for key, value in vars(model).items() if key.endswith("_")}
         expected = expected or state
         for key, value in state.items():
-            np.testing.assert_array_equal(value, expected[key], err_msg=f"{name}: {key}")
-    half = estimator.fit(whole.astype(np.float16), Y)
-    assert_allclose(
-        np.abs(half.transform(whole) if isinstance(half, PCA) else half.predict(whole)).sum() > 0, True
-    )
-    flags = estimator.fit(whole > 0, Y)
+            assert bits(value) == bits(expected[key]), f"{name}: {key}"
+    assert len(answer(estimator.fit(whole.astype(np.float16), y), whole)) == 40
+    flags = estimator.fit(whole > 0, y)
     assert flags.n_features_in_ == 4
     with pytest.raises(TypeError, match="np.matrix is not supported"), warnings.catch_warnings():
         warnings.simplefilter("ignore", PendingDeprecationWarning)
-        estimator.fit(np.matrix(whole), Y)
+        estimator.fit(np.matrix(whole), y)
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=repr)
+@pytest.mark.parametrize("estimator", EXACT, ids=repr)
 def test_one_row_and_one_feature(estimator: Any) -> None:
     one = estimator.fit(X[:1], Y[:1])
     assert_allclose(one.predict(X[:1]), Y[:1])
@@ -176,17 +254,54 @@ def test_one_row_and_one_feature(estimator: Any) -> None:
 def test_numbers_out_of_range(estimator: Any, dtype: Any) -> None:
     """Squares that overflow or vanish end in an error or in numbers, never in NaN."""
     largest = float(np.finfo(dtype).max)
+    y = target(estimator)
+    y = y if is_classifier(estimator) else y.astype(dtype)
     for scale in (largest / 10, np.sqrt(largest) * 10, float(np.finfo(dtype).tiny), 1e-45, 0.0):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn's solvers
             try:
-                model = estimator.fit((X * scale).astype(dtype), Y.astype(dtype))
+                model = seeded(estimator).fit((X * scale).astype(dtype), y)
             except ValueError as error:
-                assert re.search("scale|small enough|too large", str(error)), error
+                assert re.search("(?i)scale|scaling|small enough|too large", str(error)), error
                 continue
         for name, value in vars(model).items():
             if name.endswith("_") and np.asarray(value).dtype.kind == "f":
                 assert np.isfinite(value).all(), f"{name} at scale {scale}"
+
+
+def test_columns_of_extreme_scales_together() -> None:
+    """Columns of 1e-12 and of 1e12: the minimum itself, checked on scaled columns, or scikit-learn's answer."""
+    scales = np.array([1e-12, 1.0, 1e12, 1e-3])
+    wide = X * scales
+    for alpha in (1e-26, 1e-6, 1.0, 1e20):
+        # With v = w * scales: least squares on X, whose columns are alike, and rows of sqrt(alpha) / scales.
+        centred = X - X.mean(axis=0)
+        rows = np.vstack([centred, np.diag(np.sqrt(alpha) / scales)])
+        size = np.linalg.norm(rows, axis=0)
+        q, r = np.linalg.qr(rows / size)
+        v = np.linalg.solve(r, q.T @ np.concatenate([Y - Y.mean(), np.zeros(4)])) / size
+        expected = centred @ v + Y.mean()
+        for estimator in (Ridge(alpha=alpha), RidgeCV(alphas=[alpha])):
+            assert_allclose(estimator.fit(wide, Y).predict(wide), expected, rtol=1e-6, err_msg=f"{estimator}")
+    theirs = linear_model.LinearRegression().fit(wide, Y).predict(wide)
+    assert_allclose(LinearRegression().fit(wide, Y).predict(wide), theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_extreme_scales_leave_answers_finite(estimator: Any) -> None:
+    scales = np.array([1e-12, 1.0, 1e12, 1e-3])
+    for rows in (X * scales, X[:, ::-1] * scales, (X + 3.0) * scales):
+        try:
+            model = seeded(estimator).fit(rows, target(estimator))
+        except ValueError as error:
+            assert type(estimator).__name__ in str(error)
+            assert re.search("(?i)scale|scaling", str(error)), error
+            continue
+        told = answer(model, rows)
+        if told.dtype.kind == "f":
+            assert np.isfinite(told).all()
+        else:
+            assert set(told) <= {"high", "low"}
 
 
 # --- y and weights ---
@@ -212,12 +327,12 @@ def test_numbers_out_of_range(estimator: Any, dtype: Any) -> None:
 )
 def test_y(estimator: Any, bad: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=at(message)):
-        estimator.fit(X, bad)
+        seeded(estimator).fit(X, bad)
     with pytest.raises((ValueError, TypeError)):
         mf.fit_many(estimator, X, bad, cv=2)
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=repr)
+@pytest.mark.parametrize("estimator", WEIGHTED, ids=repr)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -236,17 +351,18 @@ def test_y(estimator: Any, bad: Any, message: str) -> None:
 )
 def test_weights(estimator: Any, bad: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=at(message)):
-        estimator.fit(X, Y, bad)
+        estimator.fit(X, target(estimator), sample_weight=bad)
     with pytest.raises((ValueError, TypeError), match=at(message)):
-        mf.fit_many(estimator, X, Y, cv=2, sample_weight=bad)
+        mf.fit_many(estimator, X, target(estimator), cv=2, sample_weight=bad)
 
 
 def test_weights_that_leave_a_split_empty() -> None:
     weights = np.ones(40)
     weights[20:] = 0.0  # the first of two folds trains on these rows
-    for estimator in REGRESSORS:
+    folds = [(np.arange(20, 40), np.arange(20)), (np.arange(20), np.arange(20, 40))]
+    for estimator in WEIGHTED:
         with pytest.raises(ValueError, match="cv: split 0 must train on rows of positive sample_weight"):
-            mf.fit_many(estimator, X, Y, cv=2, sample_weight=weights)
+            mf.fit_many(estimator, X, target(estimator), cv=folds, sample_weight=weights)
 
 
 # --- frames (what holds for every estimator is in the kit) ---
@@ -256,8 +372,8 @@ def test_frames_whose_columns_changed() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))
     for estimator in ESTIMATORS:
-        model = estimator.fit(frame, Y)
-        ask = model.transform if isinstance(model, PCA) else model.predict
+        model = estimator.fit(frame, target(estimator))
+        ask = model.predict if hasattr(model, "predict") else model.transform
         with pytest.raises(ValueError, match=at("feature names.*same order")):
             ask(frame[list("dcba")])
         with pytest.raises(ValueError, match=at("feature names seen at fit time, yet now missing:.*- b")):
@@ -279,12 +395,15 @@ def test_rows_more_than_2_31_elements_apart(tmp_path: Path) -> None:
     far = np.lib.stride_tricks.as_strided(memory, (rows, features), (8 * apart, 8))
     far[...] = X[:rows, :features]
     far = np.asarray(far)
-    for estimator in ESTIMATORS:
-        near = estimator.fit(X[:rows, :features], Y[:rows])
-        expected = {name: np.copy(value) for name, value in vars(near).items() if name.endswith("_")}
-        for name, value in vars(estimator.fit(far, Y[:rows])).items():
+    for estimator in map(seeded, ESTIMATORS):
+        y = Y[:rows]
+        if not is_regressor(estimator):
+            y = np.array(["ant", "bee", "ant", "bee", "bee", "ant"])
+        near = estimator.fit(X[:rows, :features], y)
+        expected = {name: copy.copy(value) for name, value in vars(near).items() if name.endswith("_")}
+        for name, value in vars(estimator.fit(far, y)).items():
             if name.endswith("_"):
-                np.testing.assert_array_equal(value, expected[name], err_msg=name)
+                assert bits(value) == bits(expected[name]), name
 
 
 def test_memory_limit(run_python: Any) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import manyfit
 from manyfit.base import Estimator
@@ -21,6 +25,7 @@ from manyfit.testing import (
     estimator_checks,
     parametrize_with_kit,
 )
+from manyfit.testing._processes import in_new_interpreter
 
 # Defaults need not converge on the checks' data, and some of it is short of samples of a class.
 pytestmark = [
@@ -45,17 +50,20 @@ QUICK = [each.name for each in all_checks() if each.name != "check_another_inter
 
 FOLDS = "folds are cut from the rows as they come, so weights and repetitions give other folds"
 WEIGHTS = "a row of weight 2 is one step of twice the size, not two steps, as in scikit-learn"
+REST = "each class is learned against the rest, whose weight is 1, as in scikit-learn"
+ABSENT = "a class without weight is learned from the rest alone, and may win far from it, as in scikit-learn"
 STEPS = {"check_weights_equal_repetition": WEIGHTS, "check_weight_zero": WEIGHTS}
+RESTS = {**STEPS, "check_class_weights_of_several": REST, "check_class_without_weight": ABSENT}
 EXPECTED_FAILURES = {
     "ElasticNetCV": {"check_weights_equal_repetition": FOLDS, "check_weight_zero": FOLDS},
     "LassoCV": {"check_weights_equal_repetition": FOLDS, "check_weight_zero": FOLDS},
     "MultiTaskElasticNetCV": {"check_weights_equal_repetition": FOLDS},
     "MultiTaskLassoCV": {"check_weights_equal_repetition": FOLDS},
-    "Perceptron": STEPS,
+    "Perceptron": RESTS,
     "RidgeClassifierCV": {
         "check_weights_equal_repetition": "of three equal rows one is left out, of a row with weight 3 all of it",
     },
-    "SGDClassifier": STEPS,
+    "SGDClassifier": RESTS,
     "SGDRegressor": STEPS,
 }
 
@@ -112,6 +120,26 @@ def test_the_kit_asks_for_nothing_at_import(run_python: Any) -> None:
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_new_interpreters() -> None:
+    def facts() -> tuple[Any, ...]:
+        imported = sorted(name for name in sys.modules if name.partition(".")[0] == "manyfit")
+        print("what a call prints is no answer")
+        return os.getpid(), imported, os.environ["MANYFIT_NUM_THREADS"], hash("manyfit")
+
+    first, second = (in_new_interpreter(facts, environment={"MANYFIT_NUM_THREADS": n}) for n in "34")
+    assert len({first[0], second[0], os.getpid()}) == 3
+    assert first[1:3] == ([], "3")
+    assert second[1:3] == ([], "4")
+    assert first[3] == second[3] != hash("manyfit")
+    with pytest.raises(AssertionError, match="(?s)status 1:.*ZeroDivisionError"):
+        in_new_interpreter(lambda: 1 // 0)
+    with pytest.raises(AssertionError, match="status -9"):
+        in_new_interpreter(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(AssertionError, match="hung: no answer within 0.1 s"):
+        in_new_interpreter(signal.pause, deadline=0.1)
+    assert in_new_interpreter(lambda: "again") == "again"
 
 
 # --- a user's own estimator ---
@@ -182,6 +210,13 @@ def test_a_broken_estimator_is_told(
 # --- broken estimators: each breaks one promise, and the check that holds it must say so ---
 
 
+class TakesAnyNumber(Ridge):
+    def _check(self) -> None:
+        tol, self.tol = self.tol, abs(self.tol)
+        super()._check()
+        self.tol = tol
+
+
 class DrawsAtRandom(Ridge):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         super().fit(X, y, sample_weight)
@@ -229,6 +264,12 @@ class Leaks(Ridge):
 class SetsTheSeed(Ridge):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         np.random.seed(0)  # noqa: NPY002
+        return super().fit(X, y, sample_weight)
+
+
+class LimitsTheBlas(Ridge):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        threadpool_limits(limits=1, user_api="blas")
         return super().fit(X, y, sample_weight)
 
 
@@ -290,6 +331,7 @@ class LosesDigits(Ridge):
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
+        (TakesAnyNumber(), "check_parameter_ranges"),
         (DrawsAtRandom(), "check_same_bits_in_every_run"),
         (DrawsAtRandom(), "check_same_bits_after_fork"),
         (DrawsAtRandom(), "check_same_bits_in_threads"),
@@ -301,6 +343,7 @@ class LosesDigits(Ridge):
         (HoldsNativeObjects(), "check_pickle_holds_data_alone"),
         (Leaks(), "check_no_leak"),
         (SetsTheSeed(), "check_no_side_effects"),
+        (LimitsTheBlas(), "check_no_side_effects"),
         (SwallowsInterrupts(), "check_interrupt"),
         (Silent(), "check_progress"),
         (AbortsWithoutMemory(), "check_memory_limit"),

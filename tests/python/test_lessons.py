@@ -60,6 +60,24 @@ def test_without_script_a_still_is_seen() -> None:
     assert seen.shape[0] == 2 * one.shape[0]  # four moments, in two rows
 
 
+def test_slider_stops_at_round_numbers() -> None:
+    """At the one it begins with too, so that picture and readout agree."""
+    for values, start, step in (
+        (np.linspace(-40.0, 200.0, 13), 0.0, 1.0),
+        ([0.02, 0.1, 0.3, 0.6], 0.1, 0.002),
+        (np.linspace(0.0, 1.0, 11), 0.3, 0.005),
+        (np.linspace(0.0, 2e-7, 11), 0.0, 1e-9),
+    ):
+        live = slide(bar, list(values), start=start).live
+        assert live is not None
+        assert live["step"] == step
+        steps = (start - live["min"]) / step
+        assert abs(steps - round(steps)) < 1e-6
+    factors = slide(bar, list(np.logspace(-3, 3, 13)), log=True).live
+    assert factors is not None
+    assert factors["step"] == 0.02
+
+
 def test_slider_is_live() -> None:
     drawn: list[float] = []
 

@@ -148,6 +148,8 @@ class IncrementalPCA(Estimator, decomposition.IncrementalPCA):  # type: ignore[m
                     "IncrementalPCA.fit to do so in batches."
                 )
             X = validate_data(self, X, dtype=[np.float64, np.float32], reset=first)
+        if not plain(X, 2):
+            X = np.array(X, order="C")
         n, d = X.shape
         count = self._check_count(n, d, first)
         if not first and len(self.components_) != count:

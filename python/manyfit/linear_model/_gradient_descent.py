@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import column_or_1d
 
 from manyfit._execution import backend, execution
+from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator
@@ -358,10 +359,7 @@ class GradientDescentClassifier(LinearClassifierMixin, _GradientDescent):  # typ
             else:
                 together.append(job)
         if together:
-            if len(classes) < 2:
-                raise ValueError(
-                    f"{cls.__name__}: y must hold samples of at least 2 classes, got only one class: {classes[0]!r}"
-                )
+            assert_classes(cls.__name__, classes)
             cls._descend(together, dataset, splits, None, codes, len(classes))
             for job in together:
                 job.estimator.classes_ = classes.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,20 +187,26 @@ class LinearEstimator(Estimator):
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         # The class that follows in the method resolution order: a name in scikit-learn's modules may be replaced.
-        super().fit(X, y, **extra)
+        try:
+            super().fit(X, y, **extra)
+        except np.linalg.LinAlgError as error:
+            self._refuse_scale(X, error)
         self._assert_finite(X)
 
     def _assert_finite(self, X: Any) -> None:
         """Raise where finite data were of a scale that overflowed."""
         if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
-            entries: Any = X
-            if issparse(X):
-                entries = entries.data
-            size = np.abs(np.asarray(entries, dtype=np.float64))
-            raise ValueError(
-                f"{type(self).__name__}: X and y must be of a scale that leaves coefficients finite; "
-                f"sizes in X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g}"
-            )
+            self._refuse_scale(X)
+
+    def _refuse_scale(self, X: Any, cause: Exception | None = None) -> NoReturn:
+        entries: Any = X
+        if issparse(X):
+            entries = entries.data
+        size = np.abs(np.asarray(entries, dtype=np.float64))
+        raise ValueError(
+            f"{type(self).__name__}: X and y must be of a scale that leaves coefficients finite; "
+            f"sizes in X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g}"
+        ) from cause
 
     @classmethod
     def _score_population(

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
 from manyfit._execution import backend, execution
+from manyfit._labels import assert_classes
 from manyfit._native import core
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
@@ -207,7 +208,7 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
                 )
             share = self.l1_ratio or 0.0
             penalty = {0.0: "l2", 1.0: "l1"}.get(share, "elasticnet")
-            if np.isinf(self.C):
+            if np.isinf(float(self.C)):
                 penalty = None
         else:
             penalty = self.penalty
@@ -306,15 +307,6 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
             )
 
 
-def assert_classes(owner: str, classes: NDArray[Any]) -> None:
-    """Raise for labels of one class."""
-    if len(classes) < 2:
-        raise ValueError(
-            f"{owner}: y must have at least 2 classes. This solver needs samples of at least 2 classes "
-            f"in the data, but the data contains only one class: {classes[0]!r}"
-        )
-
-
 def _has_all_classes(classes: NDArray[Any], codes: NDArray[np.int64], splits: Splits, split: int) -> bool:
     if splits.pairs is None:
         return True
@@ -386,7 +378,7 @@ class LogisticBatch:
         if not all(finite) or not np.isfinite(coef).all():
             size = np.abs(self.X.astype(np.float64))
             raise ValueError(
-                f"{type(self.owner).__name__}: X must be of a scale that leaves coefficients finite; "
+                f"{type(self.owner).__name__}: X and C must be of a scale that leaves coefficients finite; "
                 f"sizes in X reach from {size[size > 0].min(initial=np.inf):.3g} to {size.max():.3g}"
             )
         return coef, n_iter, converged

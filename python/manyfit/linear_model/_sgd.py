@@ -191,11 +191,12 @@ class SGDRegressor(SGDEstimator, linear_model.SGDRegressor):  # type: ignore[mis
             return self._sklearn_partial_fit(X, y, **extra)
         dataset, dtype = self._next_rows(X, y, sample_weight)
         targets = _one_column(dataset.targets(self))
-        task = SGDTask(self, 0, None, len(targets), self.n_features_in_, dtype)
+        n_features = dataset.matrix(self).shape[1]
+        task = SGDTask(self, 0, None, len(targets), n_features, dtype)
         task.begin(task.coef, task.intercept)
         self._resume(task)
         fit_tasks([task], dataset, targets, None, max_iter=1)
-        self.fit_backend_ = "manyfit"
+        self._learned(X, n_features)
         return self
 
 

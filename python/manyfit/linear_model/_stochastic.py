@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
-from sklearn.utils.validation import _check_feature_names, _check_n_features, column_or_1d
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import _check_feature_names, _check_n_features
 
 from manyfit._execution import backend, execution
+from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.splits import Splits
@@ -23,6 +24,7 @@ from manyfit.splits import Splits
 __all__ = ["SGDClassifierBase", "SGDEstimator", "SGDTask", "fit_tasks"]
 
 MAX_INT = np.iinfo(np.int32).max
+MAX_COUNT = np.iinfo(np.int64).max
 
 
 @lru_cache(maxsize=1024)
@@ -101,7 +103,7 @@ class SGDTask:
             "n_iter_no_change": int(model.n_iter_no_change),
             "early_stopping": bool(model.early_stopping),
             "fit_intercept": bool(model.fit_intercept),
-            "average": int(model.average),
+            "average": min(int(model.average), MAX_COUNT),
             "t": float(self.t),
         }
         return [
@@ -155,13 +157,13 @@ class SGDTask:
                     "input data with StandardScaler or MinMaxScaler might help."
                 )
         coef, intercept = np.array([fit[0] for fit in fits]), np.array([fit[1] for fit in fits])
-        model.n_iter_ = max(int(fit[4]) for fit in fits)
-        model.t_ = self.t + float(model.n_iter_) * self.n_rows
         shaped = coef[0] if self.positives == [-1] else coef
         with np.errstate(over="ignore"):
             short = intercept.astype(self.dtype)
         if not np.isfinite(short).all():
             raise ValueError(f"{type(model).__name__}: X must be of a scale that leaves the intercept finite")
+        model.n_iter_ = max(int(fit[4]) for fit in fits)
+        model.t_ = self.t + float(model.n_iter_) * self.n_rows
         model.coef_, model.intercept_ = shaped, short
         for name in ("_standard_coef", "_standard_intercept", "_average_coef", "_average_intercept"):
             model.__dict__.pop(name, None)
@@ -224,7 +226,14 @@ class SGDEstimator(Estimator):
 
     def _check(self) -> None:
         super()._check()
-        self._more_validate_params()
+        self._check_together()
+
+    def _check_together(self, for_partial_fit: bool = False) -> None:
+        """Raise for parameters that contradict each other."""
+        try:
+            self._more_validate_params(for_partial_fit=for_partial_fit)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
 
     def _runs_here(self, dataset: Dataset) -> bool:
         return super()._runs_here(dataset) and not self.verbose  # scikit-learn reports as it goes
@@ -327,17 +336,22 @@ class SGDEstimator(Estimator):
         first_call = getattr(self, "coef_", None) is None
         if first_call:
             super()._check()
-            self._more_validate_params(for_partial_fit=True)
+            self._check_together(for_partial_fit=True)
         dataset = Dataset(X, y, sample_weight)
         matrix = dataset.matrix(self)
         if first_call:
-            self._note_columns(X, matrix.shape[1])
             return dataset, matrix.dtype
         if type(X) is not np.ndarray or "feature_names_in_" in self.__dict__:
             _check_feature_names(self, X, reset=False)
         if matrix.shape[1] != self.n_features_in_:
             _check_n_features(self, matrix, reset=False)  # raises, in scikit-learn's words
         return dataset, np.asarray(self.coef_).dtype
+
+    def _learned(self, X: Any, n_features: int) -> None:
+        """Note what a ``partial_fit`` call has learned from; one that was refused leaves nothing behind."""
+        if not hasattr(self, "n_features_in_"):
+            self._note_columns(X, n_features)
+        self.fit_backend_ = "manyfit"
 
     def _resume(self, task: SGDTask) -> None:
         """Begin where the last call has ended."""
@@ -389,10 +403,7 @@ class SGDClassifierBase(SGDEstimator):
             rows = None if splits.pairs is None else splits.pairs[job.split][0]
             own = codes if rows is None else codes[rows]
             present = np.flatnonzero(np.bincount(own, minlength=len(classes)))
-            if len(present) < 2:
-                raise ValueError(
-                    f"{cls.__name__}: The number of classes has to be greater than one; got {len(present)} class"
-                )
+            assert_classes(cls.__name__, classes[present])
             model = job.estimator
             task = SGDTask(model, job.split, rows, len(own), X.shape[1], X.dtype)
             weight = np.ones(len(present))
@@ -440,36 +451,49 @@ class SGDClassifierBase(SGDEstimator):
             )
         if self.verbose or issparse(X):
             if not first_call:
-                self._assert_known(np.asarray(y))
+                self._assert_known(np.asarray(y), self.classes_)
             extra = {} if sample_weight is None else {"sample_weight": sample_weight}
             return self._sklearn_partial_fit(X, y, classes=classes, **extra)
         dataset, dtype = self._next_rows(X, y, sample_weight)
-        labels = column_or_1d(y, warn=True)
-        check_classification_targets(labels)
-        if len(labels) != len(dataset.matrix(self)):
-            dataset.labels(self)  # raises, in scikit-learn's words
-        _check_partial_fit_first_call(self, classes)
-        self._assert_known(labels)
-        codes = np.searchsorted(self.classes_, labels).astype(np.int64)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__}: The number of classes has to be greater than one; got 1 class"
-            )
-        task = SGDTask(self, 0, None, len(labels), self.n_features_in_, dtype)
-        weight = np.ones(len(self.classes_))
+        known = self._all_classes(classes)
+        own, places = dataset.labels(self)
+        labels = own[places]
+        self._assert_known(own, known)
+        codes = np.searchsorted(known, labels).astype(np.int64)
+        n_features = dataset.matrix(self).shape[1]
+        task = SGDTask(self, 0, None, len(labels), n_features, dtype)
+        weight = np.ones(len(known))
         if self.class_weight is not None:
-            weight = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
-        task.set_classes(np.arange(len(self.classes_)), weight)
+            weight = compute_class_weight(self.class_weight, classes=known, y=labels)
+        task.set_classes(np.arange(len(known)), weight)
         self._resume(task)
         fit_tasks([task], dataset, None, codes, max_iter=1)
-        self.fit_backend_ = "manyfit"
+        self.classes_: NDArray[Any] = known
+        self._learned(X, n_features)
         return self
 
-    def _assert_known(self, labels: NDArray[Any]) -> None:
+    def _all_classes(self, classes: Any) -> NDArray[Any]:
+        """The classes of the first call, or those that it tells now."""
+        owner = type(self).__name__
+        known: NDArray[Any] | None = getattr(self, "classes_", None)
+        if classes is None:
+            if known is None:
+                raise ValueError(f"{owner}: classes must be passed on the first call to partial_fit.")
+            return known
+        told: NDArray[Any] = unique_labels(classes)
+        if known is not None and not np.array_equal(known, told):
+            raise ValueError(
+                f"{owner}: classes must stay those of the first call, {known.tolist()}, got {told.tolist()} "
+                "(`classes` is not the same as on last call to partial_fit)"
+            )
+        assert_classes(owner, told)
+        return told if known is None else known
+
+    def _assert_known(self, labels: NDArray[Any], known: NDArray[Any]) -> None:
         """Raise for labels that are not among the classes."""
-        unseen = np.setdiff1d(labels, self.classes_)
+        unseen = np.setdiff1d(labels, known)
         if len(unseen):
             raise ValueError(
                 f"{type(self).__name__}: y must hold labels among the classes of the first call, "
-                f"{self.classes_.tolist()}, got {unseen.tolist()}"
+                f"{known.tolist()}, got {unseen.tolist()}"
             )

@@ -16,13 +16,19 @@ from manyfit.base import Estimator
 __all__ = [
     "can_export",
     "can_fork",
+    "classifies",
+    "classifies_many",
+    "has_class_weight",
     "has_dataframes",
+    "has_decisions",
     "has_n_jobs",
+    "has_probabilities",
     "has_score",
     "is_deterministic",
     "is_estimator",
     "is_transformer",
     "keeps_float32",
+    "learns_online",
     "takes_weights",
     "uses_features",
 ]
@@ -70,6 +76,37 @@ def uses_features(estimator: Any) -> bool:
     """Whether rows have features that can be looked at one by one."""
     tags = get_tags(estimator)
     return tags.input_tags.two_d_array and not tags.input_tags.pairwise
+
+
+def classifies(estimator: Any) -> bool:
+    """Whether it tells classes."""
+    return bool(get_tags(estimator).estimator_type == "classifier")
+
+
+def classifies_many(estimator: Any) -> bool:
+    """Whether it tells more than two classes."""
+    tags = get_tags(estimator).classifier_tags
+    return tags is not None and bool(tags.multi_class)
+
+
+def has_class_weight(estimator: Any) -> bool:
+    """Whether its classes can be weighted."""
+    return "class_weight" in estimator.get_params(deep=False)
+
+
+def has_decisions(estimator: Any) -> bool:
+    """Whether it scores classes."""
+    return hasattr(estimator, "decision_function")
+
+
+def has_probabilities(estimator: Any) -> bool:
+    """Whether it gives the probabilities of classes."""
+    return hasattr(estimator, "predict_proba")
+
+
+def learns_online(estimator: Any) -> bool:
+    """Whether it learns from rows as they come in."""
+    return hasattr(estimator, "partial_fit")
 
 
 def can_export(estimator: Any) -> bool:

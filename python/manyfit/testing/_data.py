@@ -13,7 +13,10 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, Options, make_constraint
 from sklearn.utils.validation import has_fit_parameter
 
-__all__ = ["Data", "answers", "fit", "make_data", "seeded", "variations"]
+__all__ = ["Data", "answers", "brief", "fit", "make_data", "seeded", "variations"]
+
+# Steps of a fit whose result does not matter: more would be the same code over again.
+_FEW_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class Data:
         """The same with another form of `X`."""
         return replace(self, X=X)
 
+    def with_y(self, y: Any) -> Data:
+        """The same with another form of `y`."""
+        return replace(self, y=y)
+
     @property
     def weight_argument(self) -> dict[str, Any]:
         """The weights as an argument of ``fit``, if there are any."""
@@ -46,12 +53,14 @@ def make_data(
     *,
     dtype: DTypeLike = np.float64,
     weighted: bool = False,
+    n_classes: int | None = None,
     seed: int = 0,
 ) -> Data:
     """Well-conditioned data for an estimator.
 
     Features have means and scales of their own; targets depend on them with some noise. Regressors get
-    numbers, classifiers labels, clusterers rows around three centres, all others what their tags ask for.
+    numbers, classifiers labels (of three classes where they take so many, or of `n_classes`), clusterers rows
+    around three centres, all others what their tags ask for.
     """
     rng = np.random.default_rng(seed)
     tags = get_tags(estimator)
@@ -69,7 +78,10 @@ def make_data(
     y: NDArray[Any] | None = None
     if tags.estimator_type == "classifier":
         binary = tags.classifier_tags is not None and not tags.classifier_tags.multi_class
-        y = np.digitize(target, np.quantile(target, [0.5] if binary else [0.35, 0.7]))
+        borders = [0.5] if binary else [0.35, 0.7]
+        if n_classes is not None:
+            borders = [i / n_classes for i in range(1, n_classes)]
+        y = np.digitize(target, np.quantile(target, borders))
     elif tags.estimator_type == "regressor" or tags.target_tags.required:
         y = target
         if tags.target_tags.positive_only:
@@ -85,6 +97,15 @@ def seeded(estimator: Any, seed: int = 0) -> Any:
     copy = clone(estimator)
     names = [name for name in copy.get_params() if name.rpartition("__")[2] == "random_state"]
     return copy.set_params(**dict.fromkeys(names, seed))
+
+
+def brief(estimator: Any) -> Any:
+    """A clone that takes few steps, for checks that ask how it fits and not what comes out."""
+    copy = clone(estimator)
+    steps = copy.get_params(deep=False).get("max_iter")
+    if isinstance(steps, int) and not isinstance(steps, bool) and steps > _FEW_STEPS:
+        copy.set_params(max_iter=_FEW_STEPS)
+    return copy
 
 
 def fit(estimator: Any, data: Data, **parameters: Any) -> Any:

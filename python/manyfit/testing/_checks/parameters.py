@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.utils._param_validation import Interval, make_constraint
 
 from manyfit.exceptions import DeviceError
 from manyfit.testing._conditions import has_n_jobs, is_estimator
@@ -42,6 +43,29 @@ def check_parameter_errors(estimator: Any) -> None:
             bad.fit(data.X, data.y)
         fitted = [each for each in vars(bad) if each.endswith("_")]
         assert not fitted, f"{name}: a refused fit set {fitted}"
+
+
+@check(is_estimator)
+def check_parameter_ranges(estimator: Any) -> None:
+    """A number outside its range, NaN and infinity are ValueErrors that name class, parameter and value."""
+    data = make_data(estimator)
+    for name, declared in type(estimator)._parameter_constraints.items():
+        if declared == "no_validation" or name not in estimator.get_params(deep=False):
+            continue
+        rules = [make_constraint(rule) for rule in declared]
+        for value in (value for rule in rules if isinstance(rule, Interval) for value in _numbers(rule)):
+            if any(rule.is_satisfied_by(value) for rule in rules):
+                continue
+            bad = clone(estimator).set_params(**{name: value})
+            with assert_raises(ValueError, type(estimator).__name__, f"{name} must be", repr(value)):
+                bad.fit(data.X, data.y)
+
+
+def _numbers(rule: Any) -> list[Any]:
+    """Numbers at the ends of an interval and beyond."""
+    ends = [end for end in (rule.left, rule.right) if end is not None]
+    beyond = [-1e300, 1e300, float("nan"), float("inf"), -float("inf")]
+    return [*ends, *(end + step for end in ends for step in (-1, 1)), *beyond]
 
 
 @check(is_estimator)

@@ -22,7 +22,7 @@ from manyfit.testing._compare import (
     tolerance,
 )
 from manyfit.testing._conditions import has_score, is_deterministic, is_estimator, takes_weights
-from manyfit.testing._data import Data, fit, make_data, seeded, variations
+from manyfit.testing._data import Data, brief, fit, make_data, seeded, variations
 from manyfit.testing._kit import check
 
 Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
@@ -217,6 +217,7 @@ def check_members_are_independent(estimator: Any) -> None:
 @check(is_estimator, has_score, is_deterministic)
 def check_test_scores(estimator: Any) -> None:
     """test_scores are the estimator's own score on the rows left out, weighted where weights are given."""
+    estimator = brief(estimator)
     for n_samples, n_features in _SHAPES:
         for dtype in (np.float64, np.float32) if n_samples > n_features else (np.float64,):
             for weighted in (False, True) if takes_weights(estimator) else (False,):
