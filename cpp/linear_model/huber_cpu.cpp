@@ -144,7 +144,12 @@ class Search {
           gradient_ <= job_.tolerance && decrement <= rounding_.small * std::abs(value);
       if (rounded || small) return finish(sums, outliers);
     } else if (rounded || decrement <= kLevelDecrement * weight_ * least_) {
-      if (least_ <= unresolved_) return finish_at_zero();
+      if (least_ <= unresolved_) {  // what the data's type resolves is reached
+        if (!rounding_.resolves) return stop(NewtonStatus::failed);
+        closing_ = true;
+        least_ = kLeastScale;
+        return;
+      }
       if (model_.n_iter >= job_.max_iter) return stop(NewtonStatus::stopped);
       shrink_ = model_.n_iter - level_ > 1 || level_ < 0 ? kShrink
                                                          : std::min(shrink_ * shrink_, kMostShrink);
@@ -184,6 +189,7 @@ class Search {
     predicted_ = false;
     free_ += found.length * step_;
     scale_ = found.scale;
+    if (closing_) stop(NewtonStatus::converged);
   }
 
   HuberModel model() const {
@@ -211,13 +217,6 @@ class Search {
     }
     const bool resolved = rounding_.resolves || scale_ > unresolved_;
     stop(resolved ? NewtonStatus::converged : NewtonStatus::failed);
-  }
-
-  // What the data's type resolves is reached: sigma counts as zero.
-  void finish_at_zero() {
-    free_ += step_;
-    scale_ = kLeastScale;
-    stop(rounding_.resolves ? NewtonStatus::converged : NewtonStatus::failed);
   }
 
   Sums project(const TileSums& tile) const {
@@ -264,7 +263,7 @@ class Search {
   double scale_ = 1, least_ = 0, unresolved_ = 0, weight_ = 0, condition_ = 0;
   double gradient_ = 0, decrement_ = 0, shrink_ = kShrink;
   int64_t level_ = -1;  // iterations when the bound was lowered
-  bool started_ = false, running_ = true, stuck_ = false, predicted_ = false;
+  bool started_ = false, running_ = true, stuck_ = false, predicted_ = false, closing_ = false;
   HuberModel model_;
 };
 

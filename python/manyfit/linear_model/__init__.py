@@ -1,4 +1,4 @@
-"""Linear models: least squares, ridge, Lasso, elastic net, logistic, Poisson and Huber regression, gradient descent, SGD."""
+"""Linear models: least squares, ridge, Lasso, elastic net, logistic, Poisson, Huber, gradient descent, SGD."""
 
 from manyfit.linear_model._elastic_net import ElasticNet, Lasso, enet_path, lasso_path
 from manyfit.linear_model._elastic_net_cv import ElasticNetCV, LassoCV

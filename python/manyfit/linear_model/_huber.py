@@ -58,7 +58,7 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
     coef_ : ndarray of shape (n_features,)
     intercept_ : float
     scale_ : float
-        ``sigma``; 2.2e-15 where it tends to zero.
+        ``sigma``, at least 2.2e-15.
     outliers_ : ndarray of shape (n_samples,)
         True for the training rows whose error exceeds ``epsilon * scale_``.
     n_iter_ : int
@@ -141,7 +141,7 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
                     continue
                 job.estimator._store_linear(coef, intercept, X.dtype)
                 job.estimator.scale_ = float(scale)
-                job.estimator.n_iter_ = n_iter
+                job.estimator.n_iter_ = max(n_iter, 1)
                 done.append(job)
                 if status == STOPPED:
                     stopped.append(job.estimator)
