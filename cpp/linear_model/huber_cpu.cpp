@@ -14,8 +14,12 @@ namespace {
 
 constexpr const char* kStage = "Huber regression";
 constexpr double kLeastCondition = 1e-14;
+// Eigenvalues of the rows' Gram, columns scaled alike, over the largest: these say something, and
+// these, a column, say nothing.
+constexpr double kIndependent = 1e-11, kDependent = 1e-15;
 constexpr double kLargestEpsilon = 1e100;  // its square is finite
 constexpr double kLevelDecrement = 1e-4;   // where a bound of sigma is not the last, of W sigma
+constexpr double kSettled = 1e-9;
 constexpr double kFirstShrink = 10, kShrink = 3, kMostShrink = 1e4;
 constexpr double kLeastDamping = 1e-13, kMostDamping = 10, kDampingFactor = 100;
 constexpr double kDampedCondition = 1e-7;  // against the condition with all rows
@@ -67,13 +71,15 @@ class Search {
       : job_(job),
         rounding_(rounding),
         epsilon_(std::min(job.epsilon, kLargestEpsilon)),
-        first_(job.fit_intercept ? 1 : 0),
         d_(static_cast<int64_t>(shift.size())),
         shift_(Eigen::Map<const Eigen::VectorXd>(shift.data(), d_)),
         target_shift_(target_shift),
+        warm_(job.start.size() > 0),
         basis_(point_basis(shift, job.fit_intercept)),
         free_(Eigen::VectorXd::Zero(basis_.cols())) {
-    if (job.start.size() > 0) {
+    coef_basis_ = Eigen::MatrixXd::Identity(basis_.cols(), basis_.cols()).bottomRows(d_);
+    penalty_ = coef_basis_.transpose() * coef_basis_;
+    if (warm_) {
       free_.tail(d_) = job.start.head(d_);
       if (job.fit_intercept)
         free_(0) = job.start(d_) + shift_.dot(job.start.head(d_)) - target_shift_;
@@ -84,6 +90,8 @@ class Search {
   }
 
   bool running() const { return running_; }
+  bool started() const { return started_; }
+  bool stepping() const { return running_ && stepping_; }
   int64_t split() const { return job_.split; }
   double target_shift() const { return target_shift_; }
 
@@ -95,54 +103,60 @@ class Search {
   // All rows count as inliers in the first pass: least squares is where the search begins.
   void begin(const TileSums& tile, const Context& context) {
     started_ = true;
+    stepping_ = false;
     const Sums sums = project(tile);
     weight_ = sums.inliers;
     if (!sums.finite() || !(weight_ > 0)) return stop(NewtonStatus::failed);
     all_ = sums.gram;
     const double spread = std::sqrt(sums.targets / weight_);
-    const bool warm = job_.start.size() > 0;
-    Eigen::MatrixXd hessian = all_;
     const double scale = std::sqrt(sums.squares / weight_);
-    hessian.diagonal().tail(d_).array() += job_.alpha * scale;
-    const Cholesky factor(hessian, context);
+    const Cholesky factor(all_, context);
     condition_ = factor.reciprocal_condition();
-    if (!(condition_ > kLeastCondition)) return stop(NewtonStatus::failed);
+    if (!(condition_ > kLeastCondition)) {
+      started_ = false;
+      return reduce(context);
+    }
     least_ = scale;
-    if (!warm) {
+    if (!warm_) {
       Eigen::MatrixXd step = sums.products;
       factor.solve(step);
       free_ += step.col(0);
       const double squares =
           sums.squares - 2 * step.col(0).dot(sums.products) + step.col(0).dot(all_ * step.col(0));
       least_ = std::sqrt(std::max(squares, 0.0) / weight_);
-    } else {
-      least_ = std::min(least_, scale_);
     }
     unresolved_ = std::max(rounding_.scale * spread, kLeastScale);
     least_ = std::max(least_, unresolved_);
-    scale_ = warm ? std::max(scale_, least_) : least_;
+    if (warm_ && scale_ > unresolved_)
+      least_ = std::max(scale_ / kFirstShrink, unresolved_);  // sigma may well stay
+    else
+      scale_ = least_;
   }
 
   // The next step from the sums at this point.
   void choose(const TileSums& tile, const Context& context) {
     const Sums sums = project(tile);
+    stepping_ = true;
     if (!sums.finite()) return stop(NewtonStatus::failed);
-    const auto coef = free_.tail(d_);
     const double outliers = std::max(weight_ - sums.inliers, 0.0);
     const double excess = epsilon_ * epsilon_ - 1;
     const double value = scale_ * (sums.inliers - excess * outliers) + sums.squares / scale_ +
-                         2 * epsilon_ * sums.outliers_size + job_.alpha * coef.squaredNorm();
+                         2 * epsilon_ * sums.outliers_size +
+                         job_.alpha * free_.dot(penalty_ * free_);
     if (sums.inliers > 0)
       unresolved_ = std::max(rounding_.scale * std::sqrt(sums.targets / sums.inliers), kLeastScale);
     const bool bounded = scale_ <= least_ * (1 + 1e-12);
     if (!direct(sums, bounded, context)) return stop(NewtonStatus::failed);
     const double decrement = decrement_;
+    // dF/dsigma, zero but at the first point after a start.
+    const double tension = sums.inliers - excess * outliers - sums.squares / (scale_ * scale_);
+    const bool settled = model_.n_iter > 0 || std::abs(tension) <= kSettled * weight_;
     const bool rounded = decrement <= rounding_.decrement * std::abs(value) || stuck_;
     stuck_ = false;
     if (!bounded) {
       const bool small =
           gradient_ <= job_.tolerance && decrement <= rounding_.small * std::abs(value);
-      if (rounded || small) return finish(sums, outliers);
+      if (settled && (rounded || small)) return finish(sums, outliers);
     } else if (rounded || decrement <= kLevelDecrement * weight_ * least_) {
       if (least_ <= unresolved_) {  // what the data's type resolves is reached
         if (!rounding_.resolves) return stop(NewtonStatus::failed);
@@ -175,15 +189,15 @@ class Search {
   void move(const HuberRows& rows, Eigen::MatrixXd products, const Context& context) {
     for (int64_t i = 0; i < products.rows(); ++i)
       products(i, 0) = (rows.targets[i] - target_shift_) - products(i, 0);
-    const auto coef = free_.tail(d_), step = step_.tail(d_);
+    const Eigen::VectorXd penalised = penalty_ * step_;
     const HuberLine line{&rows,
                          job_.split,
                          epsilon_,
                          least_,
                          products.col(0).data(),
                          products.col(1).data(),
-                         2 * job_.alpha * coef.dot(step),
-                         2 * job_.alpha * step.squaredNorm()};
+                         2 * job_.alpha * free_.dot(penalised),
+                         2 * job_.alpha * step_.dot(penalised)};
     const HuberPoint found = huber_search(line, scale_, context);
     stuck_ = found.length == 0 && !predicted_;
     predicted_ = false;
@@ -194,7 +208,7 @@ class Search {
 
   HuberModel model() const {
     HuberModel model = model_;
-    model.coef = free_.tail(d_);
+    model.coef = coef_basis_ * free_;
     if (job_.fit_intercept) model.intercept = free_(0) + target_shift_ - shift_.dot(model.coef);
     model.scale = scale_;
     return model;
@@ -229,15 +243,50 @@ class Search {
             tile.scalars[3]};
   }
 
+  // Where the columns are dependent, the search is among the combinations of the (centred) rows:
+  // what is orthogonal to them changes no prediction and is only penalised. Begins anew, at zero.
+  // Fails where it cannot be told what is dependent.
+  void reduce(const Context& context) {
+    if (reduced_ || !rounding_.resolves || d_ == 0) return stop(NewtonStatus::failed);
+    Eigen::MatrixXd gram = all_.bottomRightCorner(d_, d_);
+    if (job_.fit_intercept)
+      gram -= all_.col(0).tail(d_) * all_.col(0).tail(d_).transpose() / all_(0, 0);
+    Eigen::VectorXd size = all_.diagonal().tail(d_).cwiseSqrt();
+    for (double& each : size) each = each > 0 ? each : 1;
+    const Eigen::VectorXd inverse = size.cwiseInverse();
+    const SymmetricEigen parts = eigh(inverse.asDiagonal() * gram * inverse.asDiagonal(), context);
+    const double largest = parts.values.maxCoeff();
+    int64_t kept = 0;
+    for (const double value : parts.values) {
+      if (value > kIndependent * largest)
+        ++kept;
+      else if (value > kDependent * static_cast<double>(d_) * largest)
+        return stop(NewtonStatus::failed);
+    }
+    // The range of D S D is that of D times the eigenvectors of S.
+    const Eigen::MatrixXd range = size.asDiagonal() * parts.vectors.rightCols(kept);
+    const int64_t first = job_.fit_intercept ? 1 : 0;
+    coef_basis_ = Eigen::MatrixXd::Zero(d_, first + kept);
+    coef_basis_.rightCols(kept) = range.array().rowwise() / range.colwise().norm().array();
+    Eigen::MatrixXd mixed(basis_.rows(), first + kept);
+    if (first == 1) mixed.col(0) = basis_.col(0);
+    mixed.rightCols(kept) = basis_.rightCols(d_) * coef_basis_.rightCols(kept);
+    basis_ = std::move(mixed);
+    penalty_ = coef_basis_.transpose() * coef_basis_;
+    free_ = Eigen::VectorXd::Zero(first + kept);
+    warm_ = false;
+    reduced_ = true;
+  }
+
   // Newton's step at (free_, scale_) for these inliers. Where they are too few to decide all
   // coefficients, as little of all rows' Gram as helps joins them.
   bool direct(const Sums& sums, bool bounded, const Context& context) {
     Eigen::VectorXd downhill = sums.products + epsilon_ * scale_ * sums.signs;
-    downhill.tail(d_) -= job_.alpha * scale_ * free_.tail(d_);
+    downhill -= job_.alpha * scale_ * penalty_ * free_;
     Eigen::MatrixXd hessian = sums.gram;
     if (!bounded && sums.squares > 0)
       hessian -= sums.products * sums.products.transpose() / sums.squares;
-    hessian.diagonal().tail(d_).array() += job_.alpha * scale_;
+    hessian += job_.alpha * scale_ * penalty_;
     for (double damping = kLeastDamping; damping <= kMostDamping; damping *= kDampingFactor) {
       const Cholesky factor(hessian + damping * all_, context);
       if (!(factor.reciprocal_condition() > kDampedCondition * condition_)) continue;
@@ -254,16 +303,19 @@ class Search {
   const HuberJob& job_;
   Rounding rounding_;
   double epsilon_;
-  int64_t first_, d_;
+  int64_t d_;
   Eigen::VectorXd shift_;
   double target_shift_;
-  Eigen::MatrixXd basis_;  // point = basis * free
+  bool warm_;
+  Eigen::MatrixXd basis_, coef_basis_;  // point = basis * free, coefficients = coef_basis * free
+  Eigen::MatrixXd penalty_;             // coef_basis' coef_basis
   Eigen::VectorXd free_, step_;
   Eigen::MatrixXd all_;  // Gram of all rows
   double scale_ = 1, least_ = 0, unresolved_ = 0, weight_ = 0, condition_ = 0;
   double gradient_ = 0, decrement_ = 0, shrink_ = kShrink;
   int64_t level_ = -1;  // iterations when the bound was lowered
-  bool started_ = false, running_ = true, stuck_ = false, predicted_ = false, closing_ = false;
+  bool started_ = false, running_ = true, stepping_ = false, stuck_ = false, predicted_ = false,
+       closing_ = false, reduced_ = false;
   HuberModel model_;
 };
 
@@ -309,7 +361,7 @@ std::vector<HuberModel> huber_cpu(MatrixView<const T> X, VectorView<const T> y,
   searches.reserve(jobs.size());
   for (const HuberJob& job : jobs) searches.emplace_back(job, rows.shift, shift, rounding);
   const int64_t at_once = std::max<int64_t>(1, kLineBytes / (16 * std::max<int64_t>(n, 1)));
-  for (bool first = true;; first = false) {
+  while (true) {
     std::vector<TileJob<HuberLoss>> points;
     std::vector<Search*> running;
     for (Search& search : searches) {
@@ -321,10 +373,10 @@ std::vector<HuberModel> huber_cpu(MatrixView<const T> X, VectorView<const T> y,
     const auto count = static_cast<int64_t>(running.size());
     const auto sums = tile_pass(rows, points, kStage, context);
     for_each_job(d, count, context, [&](int64_t i) {
-      first ? running[i]->begin(sums[i], context) : running[i]->choose(sums[i], context);
+      Search& search = *running[i];
+      search.started() ? search.choose(sums[i], context) : search.begin(sums[i], context);
     });
-    if (first) continue;
-    std::erase_if(running, [](const Search* search) { return !search->running(); });
+    std::erase_if(running, [](const Search* search) { return !search->stepping(); });
     for (size_t begin = 0; begin < running.size(); begin += at_once) {
       const size_t end = std::min(running.size(), begin + static_cast<size_t>(at_once));
       std::vector<int64_t> splits;

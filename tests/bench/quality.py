@@ -130,6 +130,44 @@ class PoissonGradient(Quality):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HuberObjective(Quality):
+    """How far a Huber regression's objective is from its minimum."""
+
+    epsilon: float = 1.35
+    alpha: float = 1e-4
+
+    what: ClassVar[str] = "objective over its minimum, less one"
+
+    def reference(self, data: Data) -> float:
+        """The minimum, from reweighted least squares with the best scale for each."""
+        assert data.y is not None
+        Z = np.column_stack((np.ones(len(data.X)), data.X.astype(np.float64)))
+        penalty = np.diag([0.0] + [self.alpha] * data.X.shape[1])
+        point, scale = np.linalg.lstsq(Z, data.y, rcond=None)[0], 1.0
+        for _ in range(200):
+            error = np.abs(data.y - Z @ point)
+            for _ in range(20):
+                scale *= np.sqrt(np.minimum(self.epsilon, error / scale).dot(np.minimum(self.epsilon, error / scale)) / len(error))
+            weight = np.minimum(1.0, self.epsilon * scale / np.maximum(error, 1e-300)) / scale
+            new = np.linalg.solve(Z.T @ (weight[:, None] * Z) + penalty, Z.T @ (weight * data.y))
+            moved, point = np.abs(new - point).max(), new
+            if moved <= 1e-12 * np.abs(point).max():
+                break
+        return self._value(point[1:], point[0], scale, data)
+
+    def error(self, result: Any, expected: float, data: Data) -> float:
+        """The objective at the fitted coefficients and scale."""
+        value = self._value(np.asarray(result.coef_, np.float64), result.intercept_, result.scale_, data)
+        return max(value / expected - 1, 0.0)
+
+    def _value(self, coef: Any, intercept: Any, scale: float, data: Data) -> float:
+        assert data.y is not None
+        error = np.abs(data.y - data.X.astype(np.float64) @ coef - float(intercept)) / scale
+        loss = np.where(error <= self.epsilon, error**2, 2 * self.epsilon * error - self.epsilon**2)
+        return float(scale * (len(error) + loss.sum()) + self.alpha * coef @ coef)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DualityGap(Quality):
     """How far an elastic net's objective is from its minimum, at most, over ``|y|^2``.
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import linear_model
+from sklearn.utils import _safe_indexing
 
 from manyfit._execution import backend, execution
 from manyfit.base import Estimator, Job
@@ -20,6 +21,12 @@ __all__ = ["HuberRegressor"]
 
 # Residuals of so many numbers at once.
 BLOCK = 1 << 22
+
+# Of an error over the sizes of its terms, in units of the type's.
+ROUNDING = 128
+
+# Sparse X of at most so many entries, zeros counted, are made dense.
+DENSE = 1 << 22
 
 # Its square is finite, which scikit-learn's solver needs.
 LARGEST_EPSILON = 1e100
@@ -60,7 +67,7 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
     scale_ : float
         ``sigma``, at least 2.2e-15.
     outliers_ : ndarray of shape (n_samples,)
-        True for the training rows whose error exceeds ``epsilon * scale_``.
+        True for the training rows whose error exceeds ``epsilon * scale_``, and what rounding leaves of a perfect fit.
     n_iter_ : int
         Newton steps.
     n_features_in_ : int
@@ -136,12 +143,12 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
                 for i, model in zip(failed, again, strict=True):
                     found[i] = model
             for job, (coef, intercept, scale, n_iter, status) in zip(members, found, strict=True):
-                if status == FAILED:  # no single minimum, or data that are not finite
+                if status == FAILED:  # nearly dependent columns, or data that are not finite
                     left.append(job)
                     continue
                 job.estimator._store_linear(coef, intercept, X.dtype)
                 job.estimator.scale_ = float(scale)
-                job.estimator.n_iter_ = max(n_iter, 1)
+                job.estimator.n_iter_ = n_iter if job.estimator.warm_start else max(n_iter, 1)
                 done.append(job)
                 if status == STOPPED:
                     stopped.append(job.estimator)
@@ -157,7 +164,12 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
             part = jobs[begin : begin + at_once]
             predictions = X @ np.column_stack([job.estimator.coef_ for job in part])
             for (model, split), prediction in zip(part, predictions.T, strict=True):
-                mask = np.abs(y - prediction - model.intercept_) > model.scale_ * model.epsilon
+                limit = model.scale_ * model.epsilon
+                rounding = ROUNDING * np.finfo(X.dtype).eps
+                if limit <= rounding * np.abs(y).max() * 1e3:  # errors that are nothing but rounding count as zero
+                    sizes = np.abs(X) @ np.abs(model.coef_) + np.abs(y) + np.abs(model.intercept_)
+                    limit = np.maximum(limit, rounding * sizes)
+                mask = np.abs(y - prediction - model.intercept_) > limit
                 model.outliers_ = mask if splits.pairs is None else mask[splits.train_rows(split)]
 
     def _start(self, n_features: int) -> NDArray[np.float64] | None:
@@ -165,6 +177,24 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
         if not self.warm_start or len(self.__dict__.get("coef_", ())) != n_features:
             return None
         return np.concatenate((self.coef_, [self.intercept_, self.scale_])).astype(np.float64)
+
+    @classmethod
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+    ) -> NDArray[np.float64] | None:
+        return None if dataset.sparse else super()._score_population(jobs, dataset, splits)
+
+    def _fit_sklearn(self, dataset: Dataset, splits: Splits | None, split: int) -> None:
+        if not (dataset.sparse and dataset.X.shape[0] * dataset.X.shape[1] <= DENSE):
+            return super()._fit_sklearn(dataset, splits, split)
+        rows = slice(None) if splits is None or splits.pairs is None else splits.train_rows(split)
+        y, weights = dataset.y, dataset.sample_weight
+        dense = Dataset(
+            dataset.X.tocsr()[rows].toarray(),
+            None if y is None else _safe_indexing(y, rows),
+            weights if weights is None or np.ndim(weights) == 0 else _safe_indexing(weights, rows),
+        )
+        self._train([Job(self, 0)], dense, None)
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         epsilon = self.epsilon
