@@ -36,8 +36,8 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
     """Linear regression that outliers hardly move: squared errors near the line, absolute ones far from it.
 
     Minimises ``sum(s (sigma + H((y - X w - c) / sigma) sigma)) + alpha ||w||^2`` over the coefficients and the scale
-    ``sigma > 0``, where ``H(z)`` is ``z^2`` up to `epsilon` and ``2 epsilon |z| - epsilon^2`` beyond, by Newton's method;
-    the fits of a population that are still running share each pass over `X`.
+    ``sigma > 0``, where ``H(z)`` is ``z^2`` up to `epsilon` and ``2 epsilon |z| - epsilon^2`` beyond. Newton's
+    method; the fits of a population that are still running share each pass over `X`.
 
     Parameters
     ----------
@@ -79,10 +79,13 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
     Examples
     --------
     >>> from manyfit.linear_model import HuberRegressor
-    >>> X, y = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]], [0.1, 0.9, 2.1, 2.9, 4.1, 50.0]
+    >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0], [8.0], [9.0]]
+    >>> y = [0.1, 0.9, 2.1, 2.9, 4.1, 4.9, 6.1, 6.9, 8.1, 99.0]
     >>> model = HuberRegressor(alpha=0.0).fit(X, y)
-    >>> model.predict([[10.0]]).round(1), model.outliers_.nonzero()[0]
-    (array([9.9]), array([5]))
+    >>> model.predict([[20.0]]).round(1)
+    array([20.])
+    >>> model.outliers_.nonzero()[0]
+    array([9])
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -166,7 +169,8 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
             for (model, split), prediction in zip(part, predictions.T, strict=True):
                 limit = model.scale_ * model.epsilon
                 rounding = ROUNDING * np.finfo(X.dtype).eps
-                if limit <= rounding * np.abs(y).max() * 1e3:  # errors that are nothing but rounding count as zero
+                # Errors that are nothing but rounding count as zero.
+                if limit <= rounding * np.abs(y).max() * 1e3:
                     sizes = np.abs(X) @ np.abs(model.coef_) + np.abs(y) + np.abs(model.intercept_)
                     limit = np.maximum(limit, rounding * sizes)
                 mask = np.abs(y - prediction - model.intercept_) > limit
@@ -197,7 +201,7 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
         self._train([Job(self, 0)], dense, None)
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
-        epsilon = self.epsilon
+        epsilon = self.get_params()["epsilon"]
         try:
             self.epsilon = min(epsilon, LARGEST_EPSILON)
             super()._sklearn_fit(X, y, **extra)
@@ -210,6 +214,4 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
         if np.shape(self.scale_) != () or not self.scale_ > 0:
             raise ValueError(f"scale_ must be a number > 0, got {self.scale_!r}")
         if np.ndim(self.outliers_) != 1 or np.asarray(self.outliers_).dtype != bool:
-            raise ValueError(
-                f"outliers_ must be booleans, one a row, got shape {np.shape(self.outliers_)}"
-            )
+            raise ValueError(f"outliers_ must be booleans, one a row, got shape {np.shape(self.outliers_)}")
