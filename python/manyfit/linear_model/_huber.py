@@ -82,10 +82,10 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
     >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0], [8.0], [9.0]]
     >>> y = [0.1, 0.9, 2.1, 2.9, 4.1, 4.9, 6.1, 6.9, 8.1, 99.0]
     >>> model = HuberRegressor(alpha=0.0).fit(X, y)
-    >>> model.predict([[20.0]]).round(1)
+    >>> model.predict([[20.0]]).round()
     array([20.])
-    >>> model.outliers_.nonzero()[0]
-    array([9])
+    >>> bool(model.outliers_[9])
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
