@@ -161,7 +161,8 @@ class Search {
       if (least_ <= unresolved_) {  // what the data's type resolves is reached
         if (!rounding_.resolves) return stop(NewtonStatus::failed);
         closing_ = true;
-        least_ = kLeastScale;
+        scale_ = least_ = kLeastScale;  // along which the solution goes on to exact rows
+        if (!direct(sums, true, context)) stop(NewtonStatus::failed);
         return;
       }
       if (model_.n_iter >= job_.max_iter) return stop(NewtonStatus::stopped);
