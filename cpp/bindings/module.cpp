@@ -36,5 +36,6 @@ PYBIND11_MODULE(MANYFIT_MODULE_NAME, m, py::mod_gil_not_used()) {
   manyfit::bindings::bind_truncated_svd(m);
   manyfit::bindings::bind_incremental_pca(m);
   manyfit::bindings::bind_gradient_descent(m);
+  manyfit::bindings::bind_huber(m);
   manyfit::bindings::bind_poisson(m);
 }

@@ -150,6 +150,7 @@ void bind_decomposition(py::module_& m);
 void bind_truncated_svd(py::module_& m);
 void bind_incremental_pca(py::module_& m);
 void bind_gradient_descent(py::module_& m);
+void bind_huber(py::module_& m);
 void bind_poisson(py::module_& m);
 
 }  // namespace manyfit::bindings

@@ -12,10 +12,9 @@
 #include "core/context.h"
 #include "core/folds.h"
 #include "core/views.h"
+#include "linear_model/newton.h"
 
 namespace manyfit {
-
-enum class NewtonStatus { converged = 0, stopped = 1, failed = 2 };
 
 struct PoissonJob {
   int64_t split = 0;
@@ -30,7 +29,7 @@ struct PoissonModel {
   Eigen::VectorXd coef;  // (d,)
   double intercept = 0;
   int64_t n_iter = 0;
-  NewtonStatus status = NewtonStatus::failed;  // failed: singular, or no minimum
+  NewtonStatus status = NewtonStatus::failed;
 };
 
 template <class T>

@@ -111,11 +111,17 @@ class Tile {
     }
   }
 
+  // z_i' point of the tile's rows.
+  void products(const Eigen::Ref<const Eigen::VectorXd>& point, double* out) {
+    set_point(point);
+    for (int64_t r = 0; r < n_; ++r) out[r] = prediction(r);
+  }
+
   // Adds to gram (stride, stride), vectors (kSlopes, stride) and scalars (kTerms), one after
   // another.
   template <class Loss>
   void add(const TileJob<Loss>& job, double* out) {
-    for (int64_t j = 0; j < columns_; ++j) point_.data()[j] = static_cast<T>(job.point(j));
+    set_point(job.point);
     T curvature[kTileRows];
     T slopes[Loss::kSlopes][kTileRows];
     double* scalars = out + stride_ * (stride_ + Loss::kSlopes);
@@ -147,6 +153,10 @@ class Tile {
  private:
   static Vector& at(T* panel, int64_t strip, int64_t r) {
     return *reinterpret_cast<Vector*>(panel + (strip * kTileRows + r) * W);
+  }
+
+  void set_point(const Eigen::Ref<const Eigen::VectorXd>& point) {
+    for (int64_t j = 0; j < columns_; ++j) point_.data()[j] = static_cast<T>(point(j));
   }
 
   double prediction(int64_t r) {
@@ -213,6 +223,36 @@ std::vector<TileSums> tile_pass(const TileRows<T>& rows, const std::vector<TileJ
         sums.scalars.push_back(total(stride * (stride + Loss::kSlopes) + k));
     });
   }
+  return result;
+}
+
+// Each job's products z_i' points, (rows, points), in one pass over the rows: those its split
+// trains on, in the folds' order; zero for others. `splits` and `points` (1 + d, points) are the
+// jobs'.
+template <class T>
+std::vector<Eigen::MatrixXd> tile_products(const TileRows<T>& rows,
+                                           const std::vector<int64_t>& splits,
+                                           const std::vector<Eigen::MatrixXd>& points,
+                                           const char* stage, const Context& context) {
+  using namespace tile_pass_detail;
+  const int64_t n_jobs = static_cast<int64_t>(splits.size()), p = 1 + rows.X.cols;
+  const std::vector<Chunk> chunks = cut(rows.folds, GramTile<T>::padded(p));
+  const MatrixView<const T> none{nullptr, rows.X.rows, 0, 0, 0};
+  const RowPacker<T> packer(rows.X, none, VectorView<const T>(), rows.folds, rows.shift);
+  std::vector<Eigen::MatrixXd> result;
+  for (int64_t b = 0; b < n_jobs; ++b)
+    result.push_back(Eigen::MatrixXd::Zero(rows.folds.n_rows, points[b].cols()));
+  context.parallel_for(stage, static_cast<int64_t>(chunks.size()), [&](int64_t c) {
+    Tile<T> tile(rows, p);
+    for (int64_t begin = chunks[c].begin; begin < chunks[c].end; begin += kTileRows) {
+      context.check();
+      tile.read(packer, begin, std::min<int64_t>(kTileRows, chunks[c].end - begin));
+      for (int64_t b = 0; b < n_jobs; ++b)
+        if (rows.folds.train[splits[b] * rows.folds.n_atoms() + chunks[c].atom] > 0)
+          for (int64_t k = 0; k < points[b].cols(); ++k)
+            tile.products(points[b].col(k), result[b].col(k).data() + begin);
+    }
+  });
   return result;
 }
 

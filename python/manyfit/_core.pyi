@@ -273,6 +273,14 @@ def incremental_pca(
     start: dict[str, Any] | None,
     execution: Execution,
 ) -> list[dict[str, Any]]: ...
+def huber(
+    X: _Floats,
+    y: _Floats,
+    sample_weight: _Floats | None,
+    folds: Folds,
+    jobs: Sequence[dict[str, Any]],
+    execution: Execution,
+) -> list[tuple[NDArray[float64], float, float, int, int]]: ...
 def poisson(
     X: _Floats,
     y: _Floats,

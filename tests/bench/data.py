@@ -152,6 +152,29 @@ class Classes(Regression):
 
 
 @dataclass(frozen=True)
+class Outliers(Regression):
+    """The same columns, and targets of which a twentieth are far off."""
+
+    @property
+    def label(self) -> str:
+        """Shape, type and what is special."""
+        return super().label + ", 5 % outliers"
+
+    @property
+    def slug(self) -> str:
+        """The same without spaces."""
+        return super().slug + "/outliers"
+
+    def make(self) -> Data:
+        """Make the data, and move some of the targets."""
+        data = super().make()
+        assert data.y is not None
+        rng = np.random.default_rng(self.seed + 2)
+        far = rng.random(self.rows) < 0.05
+        return Data(data.X, data.y + (far * 30 * rng.standard_normal(self.rows)).astype(self.dtype))
+
+
+@dataclass(frozen=True)
 class Sparse(Regression):
     """The same columns, of which a few are all that y depends on."""
 

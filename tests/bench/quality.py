@@ -130,6 +130,80 @@ class PoissonGradient(Quality):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HuberObjective(Quality):
+    """How far a Huber regression's objective is from its minimum."""
+
+    epsilon: float = 1.35
+    alpha: float = 1e-4
+
+    what: ClassVar[str] = "objective over its minimum, less one"
+
+    def reference(self, data: Data) -> float:
+        """The minimum of the objective."""
+        point, scale = self.minimum(data)
+        return self._value(point[1:], point[0], scale, data)
+
+    def minimum(self, data: Data) -> tuple[Array, float]:
+        """Where it is, by reweighted least squares with the best scale for each step."""
+        assert data.y is not None
+        Z = np.column_stack((np.ones(len(data.X)), data.X.astype(np.float64)))
+        penalty = np.diag([0.0] + [self.alpha] * data.X.shape[1])
+        point, scale = np.linalg.lstsq(Z, data.y, rcond=None)[0], 1.0
+        for _ in range(200):
+            error = np.abs(data.y - Z @ point)
+            for _ in range(20):
+                scale *= float(np.sqrt(np.square(np.minimum(self.epsilon, error / scale)).mean()))
+            weight = np.minimum(1.0, self.epsilon * scale / np.maximum(error, 1e-300)) / scale
+            new = np.linalg.solve(Z.T @ (weight[:, None] * Z) + penalty, Z.T @ (weight * data.y))
+            moved, point = np.abs(new - point).max(), new
+            if moved <= 1e-10 * np.abs(point).max():
+                break
+        return point, scale
+
+    def error(self, result: Any, expected: float, data: Data) -> float:
+        """The objective at the fitted coefficients and scale."""
+        value = self._value(np.asarray(result.coef_, np.float64), result.intercept_, result.scale_, data)
+        return max(value / expected - 1, 0.0)
+
+    def _value(self, coef: Any, intercept: Any, scale: float, data: Data) -> float:
+        assert data.y is not None
+        error = np.abs(data.y - data.X.astype(np.float64) @ coef - float(intercept)) / scale
+        loss = np.where(error <= self.epsilon, error**2, 2 * self.epsilon * error - self.epsilon**2)
+        return float(scale * (len(error) + loss.sum()) + self.alpha * coef @ coef)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HuberSweep(Quality):
+    """R^2 of every left-out fold, against reference fits of each training set."""
+
+    epsilons: Sequence[float]
+    folds: int
+
+    what: ClassVar[str] = "R^2 of every epsilon and fold as of reweighted least squares"
+
+    def reference(self, data: Data) -> Array:
+        """Scores by epsilon, then fold."""
+        from sklearn.model_selection import KFold
+
+        assert data.y is not None
+        scores = np.empty((len(self.epsilons), self.folds))
+        for k, (train, test) in enumerate(KFold(self.folds).split(data.X)):
+            spread = np.square(data.y[test] - data.y[test].mean()).sum()
+            for i, epsilon in enumerate(self.epsilons):
+                quality = HuberObjective(epsilon=epsilon, tolerance=self.tolerance)
+                point, _ = quality.minimum(Data(data.X[train], data.y[train]))
+                residual = data.y[test] - data.X[test] @ point[1:] - point[0]
+                scores[i, k] = 1 - residual @ residual / spread
+        return scores
+
+    def error(self, result: Any, expected: Array, data: Data) -> float:
+        """The largest error of a score."""
+        if np.shape(result.scores) != expected.shape:
+            return float("inf")
+        return float(np.abs(np.asarray(result.scores) - expected).max())
+
+
+@dataclass(frozen=True, kw_only=True)
 class DualityGap(Quality):
     """How far an elastic net's objective is from its minimum, at most, over ``|y|^2``.
 

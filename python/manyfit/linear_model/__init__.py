@@ -1,8 +1,9 @@
-"""Linear models: least squares, ridge, Lasso, elastic net, logistic and Poisson regression, gradient descent, SGD."""
+"""Linear models: least squares, ridge, Lasso, elastic net, logistic, Poisson, Huber, gradient descent, SGD."""
 
 from manyfit.linear_model._elastic_net import ElasticNet, Lasso, enet_path, lasso_path
 from manyfit.linear_model._elastic_net_cv import ElasticNetCV, LassoCV
 from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
+from manyfit.linear_model._huber import HuberRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._logistic import LogisticRegression
 from manyfit.linear_model._multi_task import MultiTaskElasticNet, MultiTaskLasso
@@ -19,6 +20,7 @@ __all__ = [
     "ElasticNetCV",
     "GradientDescentClassifier",
     "GradientDescentRegressor",
+    "HuberRegressor",
     "Lasso",
     "LassoCV",
     "LinearRegression",

@@ -18,7 +18,7 @@ from manyfit.splits import Splits
 
 __all__ = ["CONVERGED", "FAILED", "STOPPED", "NewtonRegressor"]
 
-# How a job ended, as cpp/linear_model/poisson.h counts.
+# How a job ended, as cpp/linear_model/newton.h counts.
 CONVERGED, STOPPED, FAILED = 0, 1, 2
 
 # The matrix of second derivatives is dense: with more columns scikit-learn's solver is the better choice.

@@ -8,8 +8,17 @@ import numpy as np
 
 from ..case import CELER, MANYFIT, SKLEARN, AnyCase, Case, ImportCase
 from ..contenders import Estimator, apply, choice, fit, sweep
-from ..data import Counts, Regression, Sparse, Targets
-from ..quality import Coefficients, DualityGap, LinearPrediction, PoissonGradient, RidgeChoice, RidgeSweep
+from ..data import Counts, Outliers, Regression, Sparse, Targets
+from ..quality import (
+    Coefficients,
+    DualityGap,
+    HuberObjective,
+    HuberSweep,
+    LinearPrediction,
+    PoissonGradient,
+    RidgeChoice,
+    RidgeSweep,
+)
 from ..targets import Faster, PeakMemory, Seconds
 
 OLS = Estimator("linear_model", "LinearRegression")
@@ -29,6 +38,8 @@ FAINT_RIDGE = Estimator("linear_model", "Ridge", {"alpha": 1e-10})
 POISSON = Estimator(
     "linear_model", "PoissonRegressor", {"alpha": 0.01, "solver": "newton-cholesky", "tol": 1e-7}
 )
+HUBER = Estimator("linear_model", "HuberRegressor")
+EPSILONS = [1.05, 1.1, 1.2, 1.35, 1.5, 1.7, 1.9, 2.5, 4.0, 10.0]
 #: Five epochs, whatever they bring.
 SGD = Estimator(
     "linear_model", "SGDRegressor", {"random_state": 0, "max_iter": 5, "tol": None, "alpha": 1e-6}
@@ -149,6 +160,20 @@ def _cases() -> Iterator[AnyCase]:
         fit(POISSON),
         PoissonGradient(alpha=0.01, tolerance=1e-6),
         targets=(Faster(1.3),),
+    )
+    yield Case(
+        "huber-fit",
+        Outliers(100_000, 50),
+        fit(HUBER),
+        HuberObjective(tolerance=1e-9),
+        targets=(Faster(3, than="scikit-learn"),),
+    )
+    yield Case(
+        "huber-sweep-10x5",
+        Outliers(100_000, 50),
+        sweep(HUBER, [{"epsilon": epsilon} for epsilon in EPSILONS], folds=5),
+        HuberSweep(epsilons=tuple(EPSILONS), folds=5, tolerance=1e-5),
+        targets=(Faster(3, than="scikit-learn"),),
     )
     for name, chosen, times in (
         ("lasso-cv-100x5", LASSO_CV, 10),
