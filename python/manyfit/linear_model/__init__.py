@@ -5,6 +5,7 @@ from manyfit.linear_model._elastic_net_cv import ElasticNetCV, LassoCV
 from manyfit.linear_model._gradient_descent import GradientDescentClassifier, GradientDescentRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._logistic import LogisticRegression
+from manyfit.linear_model._logistic_cv import LogisticRegressionCV
 from manyfit.linear_model._perceptron import Perceptron
 from manyfit.linear_model._poisson import PoissonRegressor
 from manyfit.linear_model._ridge import Ridge
@@ -21,6 +22,7 @@ __all__ = [
     "LassoCV",
     "LinearRegression",
     "LogisticRegression",
+    "LogisticRegressionCV",
     "Perceptron",
     "PoissonRegressor",
     "Ridge",

@@ -251,10 +251,10 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
             members = [job for job in jobs if job.split in place]
             for fit_intercept in (True, False):
                 chosen = [job for job in members if bool(job.estimator.fit_intercept) is fit_intercept]
-                whole = [job for job in chosen if _has_all_classes(classes, codes, splits, job.split)]
+                whole = [job for job in chosen if has_all_classes(classes, codes, splits, job.split)]
                 for job in chosen:
                     if job not in whole:
-                        _fit_apart(job, dataset, splits)
+                        fit_apart(job, dataset, splits)
                 if whole:
                     batch = LogisticBatch(whole[0].estimator, dataset, folds, fit_intercept)
                     left.extend(_fit_batch(batch, whole, place, splits))
@@ -315,18 +315,19 @@ def assert_classes(owner: str, classes: NDArray[Any]) -> None:
         )
 
 
-def _has_all_classes(classes: NDArray[Any], codes: NDArray[np.int64], splits: Splits, split: int) -> bool:
+def has_all_classes(classes: NDArray[Any], codes: NDArray[np.int64], splits: Splits, split: int) -> bool:
     if splits.pairs is None:
         return True
     return bool((np.bincount(codes[splits.train_rows(split)], minlength=len(classes)) > 0).all())
 
 
-def _fit_apart(job: Job, dataset: Dataset, splits: Splits) -> None:
+def fit_apart(job: Job, dataset: Dataset, splits: Splits) -> None:
     """Fit on the rows of a split that lacks a class: a model of fewer classes."""
     rows = splits.train_rows(job.split)
     weights = dataset.weights(job.estimator)
     y = np.asarray(dataset.y).ravel()[rows]
-    part = Dataset(dataset.matrix(job.estimator)[rows], y, None if weights is None else weights[rows])
+    groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
+    part = Dataset(dataset.matrix(job.estimator)[rows], y, None if weights is None else weights[rows], groups)
     type(job.estimator)._train_population([Job(job.estimator, 0)], part, Splits(len(y)))
 
 
@@ -397,8 +398,8 @@ def too_large(ratio: float, outputs: int, n_features: int) -> bool:
     return ratio > 0 and outputs * (n_features + 1) > core.logistic_proximal_size
 
 
-def warn_unconverged(solver: str, max_iter: int, n_iter: int) -> None:
-    """Warn that steps ran out."""
+def warn_unconverged(solver: str, max_iter: int, n_iter: int, fits: int = 1) -> None:
+    """Warn that steps ran out, of one fit or of several."""
     if n_iter < max_iter:
         text = f"{solver} failed to converge: steps gain nothing more, but the gradient is above tol."
     else:
@@ -407,6 +408,8 @@ def warn_unconverged(solver: str, max_iter: int, n_iter: int) -> None:
         " Increase the number of iterations: max_iter. Or scale the columns of X to similar sizes, "
         "or penalise more (a smaller C)."
     )
+    if fits > 1:
+        advice = f" So ended {fits} fits." + advice
     warnings.warn(text.format(solver=solver, n_iter=n_iter) + advice, ConvergenceWarning, stacklevel=7)
 
 

@@ -6,20 +6,19 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from inspect import signature
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import linear_model
-from sklearn.base import is_classifier
 from sklearn.linear_model._ridge import _IdentityRegressor
-from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_scalar
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
+from manyfit.linear_model._inner_splits import InnerSplits
 from manyfit.linear_model._least_squares import (
     LinearEstimator,
     PreparedJobs,
@@ -28,7 +27,7 @@ from manyfit.linear_model._least_squares import (
     r2,
 )
 from manyfit.linear_model._ridge import Ridge, solve_ridge
-from manyfit.splits import Splits, _indices
+from manyfit.splits import Splits
 
 __all__ = ["RidgeCV", "RidgeSelection"]
 
@@ -231,7 +230,7 @@ class RidgeSelection(LinearEstimator):
 
         The folds of all jobs are splits of one population, together with the training rows themselves.
         """
-        plan = _InnerSplits(dataset, splits)
+        plan = InnerSplits(dataset, splits)
         of = [plan.add(job) for job in jobs]
         inner = Splits(splits.n_rows, plan.pairs)
         members: list[list[Job]] = []
@@ -321,44 +320,6 @@ def _takes_weights(scorer: Any) -> bool:
     if hasattr(scorer, "_accept_sample_weight"):
         return bool(scorer._accept_sample_weight())
     return "sample_weight" in signature(scorer).parameters
-
-
-class _InnerSplits:
-    """Splits of the rows that splits train on, each followed by those rows themselves."""
-
-    def __init__(self, dataset: Dataset, splits: Splits) -> None:
-        self.dataset = dataset
-        self.splits = splits
-        self.pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        self._known: dict[tuple[int, int], tuple[int, int]] = {}
-
-    def add(self, job: Job) -> tuple[int, int]:
-        """Places of the job's folds; at the second is the split that trains on all of its rows."""
-        cv = job.estimator.cv
-        if isinstance(cv, Integral):
-            place = job.split, int(cv)
-            if place not in self._known:
-                self._known[place] = self._add(job, cv)
-            return self._known[place]
-        return self._add(job, cv)
-
-    def _add(self, job: Job, cv: Any) -> tuple[int, int]:
-        data, rows = self.dataset, self.splits.train_rows(job.split)
-        if isinstance(rows, slice):
-            rows, X, y, groups = np.arange(self.splits.n_rows), data.X, data.y, data.groups
-        else:
-            y = _safe_indexing(data.y, rows)
-            groups = None if data.groups is None else _safe_indexing(data.groups, rows)
-            plain = isinstance(cv, Integral)  # looks at the number of rows alone
-            X = np.broadcast_to(0.0, (len(rows), 1)) if plain else _safe_indexing(data.X, rows)
-        first = len(self.pairs)
-        splitter = check_cv(cv, y, classifier=is_classifier(job.estimator))
-        for train, test in splitter.split(X, y, groups):
-            self.pairs.append((rows[_indices(train, len(rows))], rows[_indices(test, len(rows))]))
-        if len(self.pairs) == first:
-            raise ValueError(f"{type(job.estimator).__name__}: cv must give at least one split, got none")
-        self.pairs.append((rows, np.empty(0, dtype=np.int64)))
-        return first, len(self.pairs) - 1
 
 
 def _last_first(array: Floats) -> Floats:
