@@ -168,6 +168,16 @@ def logistic(
     start: Sequence[NDArray[float64] | None],
     execution: Execution,
 ) -> tuple[NDArray[float64], list[int], list[bool], list[bool]]: ...
+def logistic_scores(
+    X: NDArray[Any],
+    codes: NDArray[int64],
+    sample_weight: NDArray[Any] | None,
+    folds: Folds,
+    n_classes: int,
+    splits: Sequence[int],
+    coef: NDArray[float64],
+    execution: Execution,
+) -> NDArray[float64]: ...
 def linear_regression(
     prepared: FoldGram | FoldQR,
     splits: Sequence[int],

@@ -46,6 +46,8 @@ class InnerSplits:
             groups = None if data.groups is None else _safe_indexing(data.groups, rows)
             plain = isinstance(cv, Integral | None)  # looks at the number of rows alone
             X = np.broadcast_to(0.0, (len(rows), 1)) if plain else _safe_indexing(data.X, rows)
+        if isinstance(cv, Integral | None):
+            groups = None  # stratified folds would warn of them
         first = len(self.pairs)
         splitter = check_cv(cv, y, classifier=is_classifier(job.estimator))
         for train, test in splitter.split(X, y, groups):

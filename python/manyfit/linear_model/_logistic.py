@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -260,6 +260,29 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
                     left.extend(_fit_batch(batch, whole, place, splits))
         return left
 
+    @classmethod
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+    ) -> NDArray[np.float64] | None:
+        """Accuracy on the left-out rows, of all models in one pass."""
+        if dataset.sparse or any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+            return None
+        classes, _ = dataset.labels(jobs[0].estimator)
+        if any(len(job.estimator.classes_) != len(classes) for job in jobs):
+            return None
+        scores = np.empty(len(jobs))
+        for folds in splits.groups:
+            place = {split: i for i, split in enumerate(folds.splits)}
+            members = [b for b, job in enumerate(jobs) if job.split in place]
+            if members:
+                batch = LogisticBatch(jobs[0].estimator, dataset, folds, True)
+                models = [jobs[b].estimator for b in members]
+                coef = np.stack([np.column_stack([m.coef_, m.intercept_]) for m in models])
+                sums = batch.scores([place[jobs[b].split] for b in members], coef)
+                with np.errstate(invalid="ignore"):  # of no rows at all
+                    scores[members] = sums[:, 1] / sums[:, 0]
+        return scores
+
     def _start(self, outputs: int, n_features: int) -> NDArray[np.float64] | None:
         """Where to start: the previous solution with its intercepts, or None for zero."""
         if not self.warm_start or getattr(self, "coef_", None) is None:
@@ -353,19 +376,37 @@ class LogisticBatch:
 
     def class_weight(self, setting: Any, splits: Splits, split: int) -> int:
         """Which row of the class weights stands for a setting on the rows that a split trains on."""
+
+        def make() -> NDArray[np.float64]:
+            rows = splits.train_rows(split)
+            weights = None if self.weights is None else self.weights[rows]
+            y = self.classes[self.codes[rows]]
+            table = compute_class_weight(setting, classes=self.classes, y=y, sample_weight=weights)
+            return np.asarray(table, dtype=np.float64)
+
         key = None if setting is None else (id(setting), split if setting == "balanced" else None)
+        return self.known(key, make)
+
+    def known(self, key: Any, make: Callable[[], NDArray[np.float64]]) -> int:
+        """Which row of the class weights is known by a key; made at its first use. None stands for ones."""
         if key not in self._known:
-            if setting is None:
-                table = np.ones(len(self.classes))
-            else:
-                rows = splits.train_rows(split)
-                weights = None if self.weights is None else self.weights[rows]
-                table = compute_class_weight(
-                    setting, classes=self.classes, y=self.classes[self.codes[rows]], sample_weight=weights
-                )
             self._known[key] = len(self._tables)
-            self._tables.append(np.asarray(table, dtype=np.float64))
+            self._tables.append(np.ones(len(self.classes)) if key is None else make())
         return self._known[key]
+
+    def scores(self, splits: Sequence[int], coef: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of models (jobs, outputs, features + 1), on the rows left out: (jobs, 3) sums of weights, right and loss."""
+        sums: NDArray[np.float64] = self.kernels.logistic_scores(
+            self.X,
+            self.codes,
+            self.weights,
+            self.folds,
+            len(self.classes),
+            splits,
+            np.ascontiguousarray(coef, dtype=np.float64),
+            self.execution,
+        )
+        return sums
 
     def run(self, jobs: Sequence[dict[str, Any]]) -> tuple[NDArray[np.float64], list[int], list[bool]]:
         """Coefficients with intercepts (jobs, outputs, features + 1), steps, and whether they converged."""

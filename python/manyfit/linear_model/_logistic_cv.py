@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from numbers import Integral, Real
+from collections.abc import Callable, Sequence
+from functools import cache
+from inspect import signature
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config, linear_model
 from sklearn.metrics import get_scorer, make_scorer
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, compute_class_weight
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 
+from manyfit._native import core
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._inner_splits import InnerSplits
@@ -47,9 +50,17 @@ _SCORING_WARN = (
     "scikit-learn 1.11; scoring='neg_log_loss' or scoring='accuracy' says which without this warning."
 )
 _LEGACY_WARN = (
-    "The fitted attributes of {name} will be simplified in scikit-learn 1.10: use_legacy_attributes=False has "
-    "them so now, True keeps the old ones without this warning."
+    "The default value of use_legacy_attributes will change from True to False in scikit-learn 1.10, where the "
+    "fitted attributes of {name} are simpler; False has them so now, True keeps them without this warning."
 )
+
+
+# Scores that sums over the left-out rows tell: weights, those of rows told right, log-loss.
+_FROM_SUMS: dict[str | None, Callable[[Floats], Floats]] = {
+    None: lambda sums: sums[1] / sums[0],
+    "accuracy": lambda sums: sums[1] / sums[0],
+    "neg_log_loss": lambda sums: -sums[2] / sums[0],
+}
 
 
 class _Grid(NamedTuple):
@@ -308,17 +319,14 @@ class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # typ
             warnings.warn(text, FutureWarning, stacklevel=7)
 
     def _ratios(self, given: Any) -> list[float]:
-        good = given is not None and len(given) > 0
-        if good:
-            good = all(
-                isinstance(r, Real) and not isinstance(r, bool | np.bool_) and 0 <= r <= 1 for r in given
-            )
+        ratios: list[Any] = [] if given is None else list(given)
+        good = bool(ratios) and all(isinstance(r, int | float | np.number) and 0 <= r <= 1 for r in ratios)
         if not good:
             raise ValueError(
                 f"{type(self).__name__}: l1_ratios must be an array-like of numbers between 0 and 1; got "
                 f"(l1_ratios={given!r})"
             )
-        return [float(r) for r in given]
+        return [float(r) for r in ratios]
 
     def _strengths(self) -> Floats:
         if isinstance(self.Cs, Integral):
@@ -454,64 +462,145 @@ class _Search:
         return found
 
     def _fit(self, tasks: Sequence[_Task]) -> list[tuple[Floats, int]]:
+        """Coefficients (outputs, features + 1) and steps; a class that the rows lack has next to no chance."""
         results: list[tuple[Floats, int] | None] = [None] * len(tasks)
+        parts: dict[tuple[bool, tuple[int, ...]], list[int]] = {}
+        for t, task in enumerate(tasks):
+            fit_intercept = bool(self.models[task.owner].fit_intercept)
+            parts.setdefault((fit_intercept, self._present(task.split)), []).append(t)
         for folds in self.splits.groups:
             place = {split: i for i, split in enumerate(folds.splits)}
-            for fit_intercept in (True, False):
-                members = [
-                    t
-                    for t, task in enumerate(tasks)
-                    if task.split in place and bool(self.models[task.owner].fit_intercept) is fit_intercept
-                ]
+            for (fit_intercept, present), every in parts.items():
+                members = [t for t in every if tasks[t].split in place]
                 if not members:
                     continue
-                batch = LogisticBatch(self.models[0], self.dataset, folds, fit_intercept)
-                settings = [self._setting(batch, tasks[t], place) for t in members]
-                coef, n_iter, converged = batch.run(settings)
+                if len(present) == 1:
+                    coef = np.zeros((len(members), 1, self._parameters))
+                    n_iter, converged = [1] * len(members), [True] * len(members)
+                else:
+                    batch = self._batch(folds, fit_intercept, present)
+                    settings = [self._setting(batch, tasks[t], place, present) for t in members]
+                    coef, n_iter, converged = batch.run(settings)
                 for b, t in enumerate(members):
-                    results[t] = coef[b], int(n_iter[b])
+                    tol = min(float(self.models[tasks[t].owner].tol), 1e-4)
+                    results[t] = self._with_all_classes(coef[b], present, tol), int(n_iter[b])
                     if not converged[b]:
                         self.unconverged.setdefault(tasks[t].owner, []).append(int(n_iter[b]))
         return [result for result in results if result is not None]
 
-    def _setting(self, batch: LogisticBatch, task: _Task, place: dict[int, int]) -> dict[str, Any]:
+    @property
+    def _parameters(self) -> int:
+        return int(self.dataset.matrix(self.models[0]).shape[1]) + 1
+
+    @cache  # noqa: B019  a search is short-lived
+    def _present(self, split: int) -> tuple[int, ...]:
+        """Classes that the rows of a split have."""
+        rows = self.splits.train_rows(split)
+        weights = self.dataset.weights(self.models[0])
+        counts = np.bincount(
+            self.codes[rows], None if weights is None else weights[rows], minlength=len(self.classes)
+        )
+        return tuple(np.flatnonzero(counts).tolist())
+
+    def _batch(self, folds: core.Folds, fit_intercept: bool, present: tuple[int, ...]) -> LogisticBatch:
+        batch = LogisticBatch(self.models[0], self.dataset, folds, fit_intercept)
+        if len(present) < len(self.classes):
+            # Rows of other classes are not trained on: what they are called does not matter.
+            names = np.zeros(len(self.classes), dtype=np.int64)
+            names[list(present)] = np.arange(len(present))
+            batch.classes, batch.codes = self.classes[list(present)], names[self.codes]
+        return batch
+
+    def _with_all_classes(self, coef: Floats, present: tuple[int, ...], tol: float) -> Floats:
+        """Coefficients of all classes from those of the classes present.
+
+        A class without rows has its minimum where its chance is 0, at no finite coefficients. Here its score is the
+        mean of the others' less log(1 / tol), so that it is nowhere the largest.
+        """
+        if len(present) == len(self.classes):
+            return coef
+        if len(self.classes) == 2:  # one of them is all there is
+            single = np.zeros((1, coef.shape[1]))
+            single[0, -1] = -math.log(tol) if present == (1,) else math.log(tol)
+            return single
+        if len(present) == 2:
+            coef = np.concatenate([-coef / 2, coef / 2])
+        whole = np.tile(coef.mean(axis=0), (len(self.classes), 1))
+        whole[:, -1] += math.log(tol)
+        whole[list(present)] = coef
+        return whole
+
+    def _setting(
+        self, batch: LogisticBatch, task: _Task, place: dict[int, int], present: tuple[int, ...]
+    ) -> dict[str, Any]:
         model = self.models[task.owner]
+        C, share = task.C, 0.0 if math.isinf(task.C) else task.share
+        if len(present) == 2 < len(self.classes):
+            # Of two columns of coefficients, u / 2 and -u / 2, the penalty is (1 - r) / 4 |u|^2 + r |u|.
+            scale = share + (1 - share) / 2
+            C, share = C / scale, share / scale
         return {
             "splits": place[task.split],
-            "class_weight": self._class_weight(batch, task.owner),
-            "C": task.C,
-            "l1_ratio": 0.0 if math.isinf(task.C) else task.share,
+            "class_weight": self._class_weight(batch, task.owner, present),
+            "C": C,
+            "l1_ratio": share,
             "tol": float(model.tol),
             "max_iter": int(model.max_iter),
-            "start": task.start,
+            "start": task.start if len(present) == len(self.classes) else None,
         }
 
-    def _class_weight(self, batch: LogisticBatch, owner: int) -> int:
-        """Balanced over all rows that are fitted, not over those of a fold."""
+    def _class_weight(self, batch: LogisticBatch, owner: int, present: tuple[int, ...]) -> int:
+        """Place of the class weights, which are balanced over all rows that are fitted, not over a fold's."""
         setting = self.models[owner].class_weight
         if isinstance(setting, dict) and not set(setting) <= set(self.classes.tolist()):
             raise ValueError(
                 f"{type(self.models[owner]).__name__}: The given class_weight dict must have the class labels as "
                 f"keys; classes={self.classes} but key={setting.keys()}"
             )
-        return batch.class_weight(setting, self.splits, self.places[owner][1])
+
+        def make() -> Floats:
+            rows = self.splits.train_rows(self.places[owner][1])
+            weights = None if batch.weights is None else batch.weights[rows]
+            y = self.classes[self.codes[rows]]
+            table = compute_class_weight(setting, classes=self.classes, y=y, sample_weight=weights)
+            return np.asarray(table, dtype=np.float64)[list(present)]
+
+        return batch.known(None if setting is None else owner, make)
 
     # --- scores ---
 
     def _scores(self, i: int, paths: Floats) -> Floats:
         """Of the left-out rows of every fit, (folds, l1 ratios, Cs)."""
         model, grid = self.models[i], self.grids[i]
+        score = _FROM_SUMS.get(grid.scoring) if isinstance(grid.scoring, str | None) else None
+        if score is not None:
+            return score(self._sums(i, paths))
         scores = np.empty(paths.shape[:3])
         X, y = self.dataset.X, self.dataset.y
         weights = self.dataset.weights(model)
+        scorer = _scorer(grid.scoring, self.classes)
         for k in range(len(scores)):
             rows = self.splits.test_rows(self.places[i][0] + k)
             left_out = _safe_indexing(X, rows), _safe_indexing(y, rows)
             extra = {} if weights is None else {"sample_weight": weights[rows]}
             for r, c in np.ndindex(scores.shape[1:]):
                 fitted = _light(model, self.classes, grid.Cs[c], paths[k, r, c])
-                scores[k, r, c] = _scorer(grid.scoring, self.classes)(fitted, *left_out, **extra)
+                scores[k, r, c] = scorer(fitted, *left_out, **extra)
         return scores
+
+    def _sums(self, i: int, paths: Floats) -> Floats:
+        """Weights of the left-out rows, of those told right, and their loss, (3, folds, l1 ratios, Cs)."""
+        first, last = self.places[i]
+        sums = np.empty((3, *paths.shape[:3]))
+        for folds in self.splits.groups:
+            place = {split - first: k for k, split in enumerate(folds.splits) if first <= split < last}
+            if place:
+                batch = LogisticBatch(self.models[i], self.dataset, folds, True)
+                members = list(place)
+                each = [k for k in place.values() for _ in range(paths[0, ..., 0, 0].size)]
+                found = batch.scores(each, paths[members].reshape(len(each), *paths.shape[3:]))
+                sums[:, members] = found.T.reshape(3, len(members), *paths.shape[1:3])
+        return sums
 
 
 def _light(model: Any, classes: NDArray[Any], C: float, coef: Floats) -> Any:
@@ -528,8 +617,6 @@ def _scorer(scoring: Any, classes: NDArray[Any]) -> Any:
     function = getattr(scorer, "_score_func", None)
     if function is None:
         return scorer
-    from inspect import signature
-
     names = signature(function).parameters
     if "labels" not in names:
         return scorer
