@@ -181,7 +181,8 @@ bool LogisticDescent::at_rest(double largest) {
     return true;
   // Nothing is left but to push separated rows further apart.
   const bool bounded = flat && std::isfinite(rules_.tol);
-  if (bounded && gain_ > 0.05 * loss_ && loss_ <= 10 * rules_.tol) return true;
+  const bool endless = rules_.l1 + rules_.l2 < 1e-12 || !std::isfinite(rules_.short_step);
+  if (bounded && endless && gain_ > 0.05 * loss_ && loss_ <= 10 * rules_.tol) return true;
   if (bounded && gain_ <= 1e-3 * rules_.tol && ++polished_ > kMaxPolish) return true;
   // Rounding ends what steps can gain.
   if (gain_ <= 1e-11 * std::abs(value_)) {

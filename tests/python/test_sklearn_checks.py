@@ -61,7 +61,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [cls(**DEFAULTS.get(cls.__name__, {})) for cls in all_estimators()] + SETTINGS, expected_failed_checks=expected_failures
+    [cls(**DEFAULTS.get(cls.__name__, {})) for cls in all_estimators()] + SETTINGS,
+    expected_failed_checks=expected_failures,
 )
 def test_sklearn_check(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)

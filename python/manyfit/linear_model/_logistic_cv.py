@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
 from inspect import signature
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
@@ -422,6 +421,7 @@ class _Search:
         self.splits.groups = dataset.known_folds(self.splits.groups)
         self.classes, self.codes = dataset.labels(self.models[0])
         self.unconverged: dict[int, list[int]] = {}  # steps, by job
+        self._known: dict[int, tuple[int, ...]] = {}
 
     def run(self) -> None:
         found = self._fit_folds()
@@ -492,15 +492,17 @@ class _Search:
     def _parameters(self) -> int:
         return int(self.dataset.matrix(self.models[0]).shape[1]) + 1
 
-    @cache  # noqa: B019  a search is short-lived
     def _present(self, split: int) -> tuple[int, ...]:
         """Classes that the rows of a split have."""
+        if split in self._known:
+            return self._known[split]
         rows = self.splits.train_rows(split)
         weights = self.dataset.weights(self.models[0])
         counts = np.bincount(
             self.codes[rows], None if weights is None else weights[rows], minlength=len(self.classes)
         )
-        return tuple(np.flatnonzero(counts).tolist())
+        self._known[split] = tuple(np.flatnonzero(counts).tolist())
+        return self._known[split]
 
     def _batch(self, folds: core.Folds, fit_intercept: bool, present: tuple[int, ...]) -> LogisticBatch:
         batch = LogisticBatch(self.models[0], self.dataset, folds, fit_intercept)
