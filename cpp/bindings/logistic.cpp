@@ -46,6 +46,7 @@ void check_jobs(const std::vector<LogisticJob>& jobs,
 }  // namespace
 
 void bind_logistic(py::module_& m) {
+  m.attr("logistic_newton_size") = kLogisticNewtonSize;
   m.attr("logistic_proximal_size") = kLogisticProximalSize;
   m.def(
       "logistic",

@@ -149,6 +149,7 @@ def nonnegative(
     execution: Execution,
 ) -> _Linear: ...
 
+logistic_newton_size: int
 logistic_proximal_size: int
 
 def logistic(

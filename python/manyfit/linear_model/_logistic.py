@@ -104,7 +104,8 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Set when `X` has string column names.
     fit_backend_ : str
-        "manyfit", or "scikit-learn" where its own solver ran (sparse `X`, solver "liblinear").
+        "manyfit", or "scikit-learn" where its own solver ran (large sparse `X`, solver "liblinear", callbacks of a fit
+        of more than 512 parameters).
 
     Examples
     --------
@@ -185,14 +186,20 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
 
     def _runs_here(self, dataset: Dataset) -> bool:
         here = (
-            super()._runs_here(dataset)
+            dataset.small
             and self.solver != "liblinear"
-            and not hasattr(self, "_skl_callbacks")
+            and (not hasattr(self, "_skl_callbacks") or self._steps_are_ours(dataset))
             and not get_config()["array_api_dispatch"]
         )
         if here:
             self._settle(warn=True)
         return here
+
+    def _steps_are_ours(self, dataset: Dataset) -> bool:
+        """Whether callbacks can be shown our steps: Newton's, each of which follows from the point it starts at."""
+        classes, _ = dataset.labels(self)
+        outputs = 1 if len(classes) == 2 else len(classes)
+        return bool(outputs * (dataset.matrix(self).shape[1] + 1) <= core.logistic_newton_size)
 
     def _settle(self, warn: bool = False) -> tuple[float, float]:
         """C and the share of l1 that the parameters, deprecated ones too, stand for."""
@@ -246,6 +253,11 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         left: list[Job] = []
         classes, codes = dataset.labels(jobs[0].estimator)
         assert_classes(cls.__name__, classes)
+        if len(jobs) == 1 and splits.pairs is None and hasattr(jobs[0].estimator, "_skl_callbacks"):
+            from manyfit.linear_model._watched import fit_watched
+
+            fit_watched(jobs[0].estimator, dataset)
+            return left
         for folds in splits.groups:
             place = {split: i for i, split in enumerate(folds.splits)}
             members = [job for job in jobs if job.split in place]
@@ -265,7 +277,7 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
     ) -> NDArray[np.float64] | None:
         """Accuracy on the left-out rows, of all models in one pass."""
-        if dataset.sparse or any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+        if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
             return None
         classes, _ = dataset.labels(jobs[0].estimator)
         if any(len(job.estimator.classes_) != len(classes) for job in jobs):

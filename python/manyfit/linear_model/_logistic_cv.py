@@ -156,7 +156,7 @@ class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # typ
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Set when `X` has string column names.
     fit_backend_ : str
-        "manyfit", or "scikit-learn" where its own solver ran (sparse `X`, solver "liblinear", metadata routing).
+        "manyfit", or "scikit-learn" where its own solver ran (large sparse `X`, solver "liblinear", metadata routing).
 
     Examples
     --------
@@ -261,7 +261,7 @@ class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # typ
 
     def _runs_here(self, dataset: Dataset) -> bool:
         here = (
-            super()._runs_here(dataset)
+            dataset.small
             and self.solver != "liblinear"
             and not _routing_enabled()
             and not get_config()["array_api_dispatch"]
@@ -578,8 +578,8 @@ class _Search:
         if score is not None:
             return score(self._sums(i, paths))
         scores = np.empty(paths.shape[:3])
-        X, y = self.dataset.X, self.dataset.y
-        weights = self.dataset.weights(model)
+        X = self.dataset.matrix(model) if self.dataset.sparse else self.dataset.X
+        y, weights = self.dataset.y, self.dataset.weights(model)
         scorer = _scorer(grid.scoring, self.classes)
         for k in range(len(scores)):
             rows = self.splits.test_rows(self.places[i][0] + k)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import coo_array, csr_matrix
 from sklearn import config_context, linear_model
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -280,9 +280,19 @@ def test_changes_of_defaults_are_announced() -> None:
         assert len(caught) == 1
 
 
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc_ovr"])
+def test_small_sparse_tables_are_read_as_dense(scoring: str) -> None:
+    X, y = make(80, 3, 3)
+    settings = {**NEW, "scoring": scoring}
+    model = LogisticRegressionCV(**settings).fit(coo_array(X), y)
+    assert model.fit_backend_ == "manyfit"
+    assert_alike(model, LogisticRegressionCV(**settings).fit(X, y), rtol=0, atol=0)
+
+
 def test_what_runs_in_scikit_learn() -> None:
     X, y = make(80, 3, 2)
-    for settings, data in (({}, csr_matrix(X)), ({"solver": "liblinear"}, X)):
+    large = csr_matrix((np.ones(80), (range(80), range(80))), shape=(80, 20_000))
+    for settings, data in (({}, large), ({"solver": "liblinear"}, X)):
         model = LogisticRegressionCV(**NEW, **settings).fit(data, y)
         assert model.fit_backend_ == "scikit-learn"
     with config_context(enable_metadata_routing=True):
