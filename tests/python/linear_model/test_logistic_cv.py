@@ -293,7 +293,7 @@ def test_what_runs_in_scikit_learn() -> None:
     X, y = make(80, 3, 2)
     large = csr_matrix((np.ones(80), (range(80), range(80))), shape=(80, 20_000))
     for settings, data in (({}, large), ({"solver": "liblinear"}, X)):
-        model = LogisticRegressionCV(**NEW, **settings).fit(data, y)
+        model = LogisticRegressionCV(**NEW, **settings, Cs=1, cv=2, tol=0.1).fit(data, y)
         assert model.fit_backend_ == "scikit-learn"
     with config_context(enable_metadata_routing=True):
         assert LogisticRegressionCV(**NEW).fit(X, y).fit_backend_ == "scikit-learn"
