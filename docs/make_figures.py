@@ -19,13 +19,13 @@ from diagrams import ladder, shared_pass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LinearRegression as TheirLinearRegression
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 import manyfit as mf
 from manyfit.decomposition import PCA
-from manyfit.linear_model import LinearRegression, Ridge, lasso_path
+from manyfit.linear_model import LinearRegression, LogisticRegressionCV, Ridge, lasso_path
 from manyfit.tour.drawing import HALF, draw, log_axis, spread
 from manyfit.tour.palette import CATEGORIES, COLOURS, css_variables, light
 from manyfit.tour.words import duration, power_of_ten
@@ -116,6 +116,34 @@ def validation_curve(ax: Axes) -> None:
     ax.spines["left"].set_visible(False)
     ax.set_xlabel("alpha")
     ax.set_title("R² on the left-out fold", loc="left", fontsize=10, color=light("soft"))
+
+
+def logistic_scores(ax: Axes) -> None:
+    """Log-loss on left-out folds over C."""
+    X, y = load_breast_cancer(return_X_y=True)
+    model = LogisticRegressionCV(
+        Cs=np.logspace(-4, 4, 65), l1_ratios=(0,), scoring="neg_log_loss", use_legacy_attributes=False
+    ).fit(StandardScaler().fit_transform(X), y)
+    Cs, losses = model.Cs_, -model.scores_[:, 0].T
+    mean = losses.mean(axis=1)
+    best = int(mean.argmin())
+    log_axis(ax, Cs[0], Cs[-1])
+    ax.plot(Cs, losses, color=light("ours"), alpha=0.3, linewidth=1)
+    ax.plot(Cs, mean, color=light("ours"), linewidth=2.4)
+    ax.axvline(Cs[best], color=light("other"), linewidth=1)
+    ax.plot(Cs[best], mean[best], "o", color=light("other"))
+    ax.annotate(
+        f"best mean: {mean[best]:.3f}\nat C = {Cs[best]:.3g}",
+        (Cs[best], 0.3),
+        xytext=(8, 0),
+        textcoords="offset points",
+        color=light("other"),
+    )
+    ax.set_ylim(0, 0.5)
+    ax.grid(axis="y")
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel("C")
+    ax.set_title("log-loss on the left-out fold", loc="left", fontsize=10, color=light("soft"))
 
 
 def sweep_time(ax: Axes) -> None:
@@ -303,6 +331,11 @@ PICTURES: dict[str, tuple[str, Any, tuple[float, float]]] = {
     "validation-curve": (
         "Mean R squared over alpha, with five thin lines for the folds: a flat maximum in the middle.",
         validation_curve,
+        (5.4, 3.4),
+    ),
+    "logistic-scores": (
+        "Mean log-loss over C, with five thin lines for the folds: a minimum near C = 0.6, and a rise on its right.",
+        logistic_scores,
         (5.4, 3.4),
     ),
     "sweep-time": (

@@ -24,6 +24,12 @@ std::vector<LogisticJob> logistic_jobs(const std::vector<int64_t>& splits,
   return jobs;
 }
 
+void check_codes(VectorView<const int64_t> codes, int64_t n_classes) {
+  if (n_classes < 2) throw InvalidInput("n_classes must be at least 2");
+  for (int64_t i = 0; i < codes.size; ++i)
+    if (codes[i] < 0 || codes[i] >= n_classes) throw InvalidInput("codes must be classes");
+}
+
 void check_jobs(const std::vector<LogisticJob>& jobs,
                 const std::vector<std::optional<Numbers>>& start, const Folds& folds,
                 int64_t class_weights, int64_t parameters) {
@@ -40,6 +46,7 @@ void check_jobs(const std::vector<LogisticJob>& jobs,
 }  // namespace
 
 void bind_logistic(py::module_& m) {
+  m.attr("logistic_newton_size") = kLogisticNewtonSize;
   m.attr("logistic_proximal_size") = kLogisticProximalSize;
   m.def(
       "logistic",
@@ -52,8 +59,7 @@ void bind_logistic(py::module_& m) {
         const auto jobs = logistic_jobs(splits, class_weight, C, l1_ratio, tol, max_iter, start);
         const auto labels = vector_view<int64_t>(codes, "codes");
         const Eigen::MatrixXd by_class = to_eigen(matrix_view<double>(class_weights, "class"));
-        for (int64_t i = 0; i < labels.size; ++i)
-          if (labels[i] < 0 || labels[i] >= n_classes) throw InvalidInput("codes must be classes");
+        check_codes(labels, n_classes);
         return by_dtype(X, [&]<class T>(T) {
           const Table<T> table(X, py::none(), w);
           if (labels.size != table.X.rows || by_class.cols() != n_classes || n_classes < 2)
@@ -79,6 +85,41 @@ void bind_logistic(py::module_& m) {
       py::arg("n_classes"), py::arg("fit_intercept"), py::arg("class_weights"), py::arg("splits"),
       py::arg("class_weight"), py::arg("C"), py::arg("l1_ratio"), py::arg("tol"),
       py::arg("max_iter"), py::arg("start"), py::arg("execution"));
+  m.def(
+      "logistic_scores",
+      [](const py::array& X, const py::array& codes, const py::object& w, const Folds& folds,
+         int64_t n_classes, const std::vector<int64_t>& splits, const Numbers& coef,
+         const Execution& execution) {
+        const auto labels = vector_view<int64_t>(codes, "codes");
+        check_codes(labels, n_classes);
+        return by_dtype(X, [&]<class T>(T) {
+          const Table<T> table(X, py::none(), w);
+          const int64_t p = table.X.cols + 1, K = n_classes == 2 ? 1 : n_classes;
+          const auto n_models = static_cast<int64_t>(splits.size());
+          if (labels.size != table.X.rows || coef.size() != n_models * K * p)
+            throw InvalidInput("codes and coef must suit X, n_classes and splits");
+          for (const int64_t split : splits)
+            if (split < 0 || split >= folds.n_splits())
+              throw InvalidInput("splits must lie in [0, " + std::to_string(folds.n_splits()) +
+                                 ")");
+          std::vector<Eigen::MatrixXd> models;
+          for (int64_t b = 0; b < n_models; ++b)
+            models.emplace_back(Eigen::Map<const Eigen::MatrixXd>(coef.data() + b * K * p, p, K));
+          const auto scores = run(execution, [&](const Context& context) {
+            return logistic_scores_cpu<T>(table.X, labels, table.weight, folds, n_classes, splits,
+                                          models, context);
+          });
+          py::array_t<double> result({n_models, int64_t{3}});
+          for (int64_t b = 0; b < n_models; ++b) {
+            result.mutable_at(b, 0) = scores[b].weight;
+            result.mutable_at(b, 1) = scores[b].right;
+            result.mutable_at(b, 2) = scores[b].loss;
+          }
+          return result;
+        });
+      },
+      py::arg("X"), py::arg("codes"), py::arg("sample_weight"), py::arg("folds"),
+      py::arg("n_classes"), py::arg("splits"), py::arg("coef"), py::arg("execution"));
 }
 
 }  // namespace manyfit::bindings

@@ -52,4 +52,18 @@ LogisticPopulation logistic_cpu(MatrixView<const T> X, VectorView<const int64_t>
                                 bool fit_intercept, const Eigen::MatrixXd& class_weights,
                                 const std::vector<LogisticJob>& jobs, const Context& context);
 
+// Sums over the rows that a split leaves out.
+struct LogisticScore {
+  double weight = 0;
+  double right = 0;  // weights of the rows whose class has the highest score
+  double loss = 0;   // weight times log-loss
+};
+
+// Of models coef[b] (d + 1, K) on what splits[b] leaves out: 2 n d (columns of a split's models).
+template <class T>
+std::vector<LogisticScore> logistic_scores_cpu(
+    MatrixView<const T> X, VectorView<const int64_t> codes, VectorView<const T> w,
+    const Folds& folds, int64_t n_classes, const std::vector<int64_t>& splits,
+    const std::vector<Eigen::MatrixXd>& coef, const Context& context);
+
 }  // namespace manyfit

@@ -135,7 +135,9 @@ class Population {
     rules.max_iter = job.max_iter;
     rules.newton = newton_[b];
     rules.fresh = job.max_iter < kShareFrom;
-    rules.target = polish_ && newton_[b] ? 1e-22 : std::max(job.tol * job.tol, 1e-18);
+    const bool polish = polish_ && newton_[b];
+    rules.target = polish ? 1e-22 : std::max(job.tol * job.tol, 1e-18);
+    if (polish) rules.short_step = 1e-10;
     return rules;
   }
 

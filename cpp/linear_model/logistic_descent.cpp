@@ -9,9 +9,10 @@ namespace {
 
 constexpr double kSlow = 0.09;       // a step that leaves more of the gain than this is slow
 constexpr double kRounding = 1e-14;  // of a loss, relative
+constexpr double kNoise = 1e-16;     // of a small one, a difference of larger numbers
 constexpr size_t kPairs = 12;        // of BFGS
 constexpr int64_t kMaxRejected = 40;
-constexpr int64_t kMaxPolish = 12;
+constexpr int64_t kMaxPolish = 20;
 constexpr int kMaxSweeps = 500;
 
 double soft_threshold(double value, double by) {
@@ -175,10 +176,13 @@ double LogisticDescent::largest_gradient() const {
 // Whether to stop here: the step found promises `gain_`.
 bool LogisticDescent::at_rest(double largest) {
   const bool flat = largest <= rules_.tol;
-  if (flat && gain_ <= rules_.target) return true;
+  const auto large = [](const auto& values) { return values.cwiseAbs().maxCoeff(); };
+  if (flat && gain_ <= rules_.target && large(step_) <= rules_.short_step * large(coef_))
+    return true;
   // Nothing is left but to push separated rows further apart.
   const bool bounded = flat && std::isfinite(rules_.tol);
-  if (bounded && gain_ > 0.05 * loss_ && loss_ <= 10 * rules_.tol) return true;
+  const bool endless = rules_.l1 + rules_.l2 < 1e-12 || !std::isfinite(rules_.short_step);
+  if (bounded && endless && gain_ > 0.05 * loss_ && loss_ <= 10 * rules_.tol) return true;
   if (bounded && gain_ <= 1e-3 * rules_.tol && ++polished_ > kMaxPolish) return true;
   // Rounding ends what steps can gain.
   if (gain_ <= 1e-11 * std::abs(value_)) {
@@ -237,8 +241,9 @@ void LogisticDescent::receive(double loss, const Eigen::VectorXd& gradient) {
     iterations_ = 0;
     return;
   }
-  const bool better = std::isfinite(value) && gradient.allFinite() &&
-                      value <= value_ + 1e-4 * length_ * slope_ + kRounding * std::abs(value_);
+  const bool better =
+      std::isfinite(value) && gradient.allFinite() &&
+      value <= value_ + 1e-4 * length_ * slope_ + kRounding * std::abs(value_) + kNoise;
   if (!better) return reject(value);
   accept(value, loss, gradient);
 }

@@ -7,6 +7,7 @@
 #include <Eigen/Core>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -20,8 +21,9 @@ struct DescentRules {
   double tol = 1e-4;
   int64_t max_iter = 100;
   double target = 1e-8;  // of the gain a further step promises
-  bool newton = true;    // false: limited-memory BFGS
-  bool fresh = false;    // a Hessian for every step
+  double short_step = std::numeric_limits<double>::infinity();  // of its size, in the coefficients'
+  bool newton = true;                                           // false: limited-memory BFGS
+  bool fresh = false;                                           // a Hessian for every step
 };
 
 class LogisticDescent {

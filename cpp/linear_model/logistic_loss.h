@@ -82,7 +82,8 @@ inline void binary_curvature(const double* weight, int64_t n, const double* z, d
 }
 
 // Scores z (n, classes), columns `stride` apart, become probabilities; log_sum[i] =
-// log(sum_k e^(z_ik)).
+// log(sum_k e^(z_ik - highest_i)), kept apart from the highest score so that a small loss keeps its
+// digits.
 inline void softmax(int64_t n, int64_t classes, int64_t stride, double* z, double* highest,
                     double* log_sum) {
   for (int64_t i = 0; i < n; ++i) highest[i] = z[i];
@@ -100,7 +101,7 @@ inline void softmax(int64_t n, int64_t classes, int64_t stride, double* z, doubl
   }
   for (int64_t k = 0; k < classes; ++k)
     for (int64_t i = 0; i < n; ++i) z[k * stride + i] /= log_sum[i];
-  for (int64_t i = 0; i < n; ++i) log_sum[i] = highest[i] + std::log(log_sum[i]);
+  for (int64_t i = 0; i < n; ++i) log_sum[i] = std::log(log_sum[i]);
 }
 
 }  // namespace manyfit

@@ -130,7 +130,7 @@ void LogisticRows::evaluate(const std::vector<LogisticPoint>& points,
           for (int64_t r = 0; r < n; ++r) own(r) = score[label_[begin + r] * kTileRows + r];
           softmax(n, K, kTileRows, score, highest.data(), loss.data());
           for (int64_t r = 0; r < n; ++r) {
-            loss(r) = weight(r) * (loss(r) - own(r));
+            loss(r) = weight(r) * (loss(r) + (highest(r) - own(r)));
             score[label_[begin + r] * kTileRows + r] -= 1;
           }
           for (int64_t k = 0; k < K; ++k)

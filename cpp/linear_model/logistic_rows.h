@@ -11,6 +11,7 @@
 #include "core/folds.h"
 #include "core/gram_kernel.h"
 #include "core/views.h"
+#include "linear_model/logistic.h"
 
 namespace manyfit {
 
@@ -51,6 +52,10 @@ class LogisticRows {
   // Sum over atoms of times[a] * v z^2, (p,).
   Eigen::VectorXd squares(int64_t class_weight, const Eigen::VectorXd& times,
                           const Context& context) const;
+  // Of each model (p, K), in terms of x, on the rows that its split leaves out.
+  std::vector<LogisticScore> left_out(const std::vector<int64_t>& splits,
+                                      const std::vector<Eigen::MatrixXd>& coef,
+                                      const Context& context) const;
 
  protected:
   // Rows at positions [begin, begin + n) of the folds' order, `stride` apart.

@@ -149,6 +149,7 @@ def nonnegative(
     execution: Execution,
 ) -> _Linear: ...
 
+logistic_newton_size: int
 logistic_proximal_size: int
 
 def logistic(
@@ -168,6 +169,16 @@ def logistic(
     start: Sequence[NDArray[float64] | None],
     execution: Execution,
 ) -> tuple[NDArray[float64], list[int], list[bool], list[bool]]: ...
+def logistic_scores(
+    X: NDArray[Any],
+    codes: NDArray[int64],
+    sample_weight: NDArray[Any] | None,
+    folds: Folds,
+    n_classes: int,
+    splits: Sequence[int],
+    coef: NDArray[float64],
+    execution: Execution,
+) -> NDArray[float64]: ...
 def linear_regression(
     prepared: FoldGram | FoldQR,
     splits: Sequence[int],

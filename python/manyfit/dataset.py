@@ -23,6 +23,7 @@ __all__ = ["Dataset"]
 
 Form = TypeVar("Form")
 FINITE_BLOCK = 1 << 22  # numbers
+SMALL_TABLE = 1 << 20  # numbers, up to which a sparse matrix may as well be dense
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
@@ -101,6 +102,11 @@ class Dataset:
         """Whether `X` is a sparse matrix."""
         return bool(issparse(self.X))
 
+    @property
+    def small(self) -> bool:
+        """Whether `X`, if it is sparse, is small as a dense table too."""
+        return not self.sparse or self.X.shape[0] * self.X.shape[1] <= SMALL_TABLE
+
     def matrix(self, estimator: object) -> NDArray[Any]:
         """`X` as a float32 or float64 array of shape (n_samples, n_features), NaN and infinity included."""
         if self._matrix is None:
@@ -109,10 +115,13 @@ class Dataset:
                 X = check_array(
                     X,
                     dtype=[np.float64, np.float32],
+                    accept_sparse="csr" if self.small else False,
                     ensure_all_finite=False,
                     input_name="X",
                     estimator=estimator,
                 )
+                if issparse(X):
+                    X = X.toarray()  # type: ignore[attr-defined]
                 if not plain(X, 2):
                     X = np.array(X, order="C")
             self._matrix = X

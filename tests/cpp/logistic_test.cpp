@@ -260,6 +260,56 @@ TEST(Logistic, StartAndStepsAreThoseAskedFor) {
   EXPECT_EQ(problem.fit(all_rows(n), short_of, problem.ones()).coef[0].cwiseAbs().maxCoeff(), 0);
 }
 
+// The definition, row by row, repeated test rows counted.
+TYPED_TEST(LogisticTest, ScoresOfLeftOutRows) {
+  const int64_t n = 1500;
+  for (const int64_t classes : {2, 3}) {
+    for (const bool weighted : {false, true}) {
+      const Problem<TypeParam> problem(n, 4, classes, weighted, 3.0);
+      auto splits = bootstrap(n, 2, 7);
+      splits.push_back(splits[0]);
+      splits[2].test.push_back(splits[2].test[0]);
+      const int64_t K = classes == 2 ? 1 : classes;
+      Random random(3);
+      std::vector<Eigen::MatrixXd> coef;
+      const std::vector<int64_t> of = {0, 1, 2, 0};
+      for (size_t b = 0; b < of.size(); ++b) {
+        coef.emplace_back(5, K);
+        for (int64_t i = 0; i < coef[b].size(); ++i) coef[b].data()[i] = random.normal();
+      }
+      coef[3].topRows(4) *= 200;  // sure of itself, and wrong
+      const auto scores =
+          logistic_scores_cpu<TypeParam>(problem.X.view(), view(problem.codes), view(problem.w),
+                                         folds_of(n, splits), classes, of, coef, Context(2));
+      for (size_t b = 0; b < of.size(); ++b) {
+        Real weight = 0, right = 0, loss = 0;
+        for (const int64_t i : splits[of[b]].test) {
+          std::vector<Real> z(classes, 0.0L);
+          for (int64_t k = 0; k < K; ++k) {
+            Real score = coef[b](4, k);
+            for (int64_t j = 0; j < 4; ++j)
+              score += coef[b](j, k) * static_cast<Real>(problem.X(i, j));
+            z[K == 1 ? 1 : k] = score;
+          }
+          int64_t best = 0;
+          Real sum = 0;
+          for (int64_t k = 0; k < classes; ++k) {
+            if (z[k] > z[best]) best = k;
+            sum += std::exp(z[k] - z[problem.codes[i]]);
+          }
+          const Real v = problem.w.empty() ? 1.0L : static_cast<Real>(problem.w[i]);
+          weight += v;
+          right += best == problem.codes[i] ? v : 0;
+          loss += v * std::min<Real>(std::log(sum), 36.04365338911715L);
+        }
+        EXPECT_NEAR(scores[b].weight, static_cast<double>(weight), 1e-9 * scores[b].weight);
+        EXPECT_NEAR(scores[b].right, static_cast<double>(right), 1e-9 * scores[b].weight);
+        EXPECT_NEAR(scores[b].loss, static_cast<double>(loss), 1e-9 * scores[b].loss);
+      }
+    }
+  }
+}
+
 TEST(Logistic, SaysWhenDataAreNotFinite) {
   for (const double bad : {kInfinity, std::nan("")}) {
     Problem<double> problem(50, 3, 2, false);

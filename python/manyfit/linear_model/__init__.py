@@ -6,6 +6,7 @@ from manyfit.linear_model._gradient_descent import GradientDescentClassifier, Gr
 from manyfit.linear_model._huber import HuberRegressor
 from manyfit.linear_model._linear_regression import LinearRegression
 from manyfit.linear_model._logistic import LogisticRegression
+from manyfit.linear_model._logistic_cv import LogisticRegressionCV
 from manyfit.linear_model._multi_task import MultiTaskElasticNet, MultiTaskLasso
 from manyfit.linear_model._multi_task_cv import MultiTaskElasticNetCV, MultiTaskLassoCV
 from manyfit.linear_model._perceptron import Perceptron
@@ -25,6 +26,7 @@ __all__ = [
     "LassoCV",
     "LinearRegression",
     "LogisticRegression",
+    "LogisticRegressionCV",
     "MultiTaskElasticNet",
     "MultiTaskElasticNetCV",
     "MultiTaskLasso",

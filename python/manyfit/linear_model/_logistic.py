@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -105,7 +105,8 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Set when `X` has string column names.
     fit_backend_ : str
-        "manyfit", or "scikit-learn" where its own solver ran (sparse `X`, solver "liblinear").
+        "manyfit", or "scikit-learn" where its own solver ran (large sparse `X`, solver "liblinear", callbacks of a fit
+        of more than 512 parameters).
 
     Examples
     --------
@@ -186,14 +187,20 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
 
     def _runs_here(self, dataset: Dataset) -> bool:
         here = (
-            super()._runs_here(dataset)
+            dataset.small
             and self.solver != "liblinear"
-            and not hasattr(self, "_skl_callbacks")
+            and (not hasattr(self, "_skl_callbacks") or self._steps_are_ours(dataset))
             and not get_config()["array_api_dispatch"]
         )
         if here:
             self._settle(warn=True)
         return here
+
+    def _steps_are_ours(self, dataset: Dataset) -> bool:
+        """Whether callbacks can be shown our steps: Newton's, each of which follows from the point it starts at."""
+        classes, _ = dataset.labels(self)
+        outputs = 1 if len(classes) == 2 else len(classes)
+        return bool(outputs * (dataset.matrix(self).shape[1] + 1) <= core.logistic_newton_size)
 
     def _settle(self, warn: bool = False) -> tuple[float, float]:
         """C and the share of l1 that the parameters, deprecated ones too, stand for."""
@@ -247,19 +254,47 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         left: list[Job] = []
         classes, codes = dataset.labels(jobs[0].estimator)
         assert_classes(cls.__name__, classes)
+        if len(jobs) == 1 and splits.pairs is None and hasattr(jobs[0].estimator, "_skl_callbacks"):
+            from manyfit.linear_model._watched import fit_watched
+
+            fit_watched(jobs[0].estimator, dataset)
+            return left
         for folds in splits.groups:
             place = {split: i for i, split in enumerate(folds.splits)}
             members = [job for job in jobs if job.split in place]
             for fit_intercept in (True, False):
                 chosen = [job for job in members if bool(job.estimator.fit_intercept) is fit_intercept]
-                whole = [job for job in chosen if _has_all_classes(classes, codes, splits, job.split)]
+                whole = [job for job in chosen if has_all_classes(classes, codes, splits, job.split)]
                 for job in chosen:
                     if job not in whole:
-                        _fit_apart(job, dataset, splits)
+                        fit_apart(job, dataset, splits)
                 if whole:
                     batch = LogisticBatch(whole[0].estimator, dataset, folds, fit_intercept)
                     left.extend(_fit_batch(batch, whole, place, splits))
         return left
+
+    @classmethod
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+    ) -> NDArray[np.float64] | None:
+        """Accuracy on the left-out rows, of all models in one pass."""
+        if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+            return None
+        classes, _ = dataset.labels(jobs[0].estimator)
+        if any(len(job.estimator.classes_) != len(classes) for job in jobs):
+            return None
+        scores = np.empty(len(jobs))
+        for folds in splits.groups:
+            place = {split: i for i, split in enumerate(folds.splits)}
+            members = [b for b, job in enumerate(jobs) if job.split in place]
+            if members:
+                batch = LogisticBatch(jobs[0].estimator, dataset, folds, True)
+                models = [jobs[b].estimator for b in members]
+                coef = np.stack([np.column_stack([m.coef_, m.intercept_]) for m in models])
+                sums = batch.scores([place[jobs[b].split] for b in members], coef)
+                with np.errstate(invalid="ignore"):  # of no rows at all
+                    scores[members] = sums[:, 1] / sums[:, 0]
+        return scores
 
     def _start(self, outputs: int, n_features: int) -> NDArray[np.float64] | None:
         """Where to start: the previous solution with its intercepts, or None for zero."""
@@ -307,18 +342,19 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
             )
 
 
-def _has_all_classes(classes: NDArray[Any], codes: NDArray[np.int64], splits: Splits, split: int) -> bool:
+def has_all_classes(classes: NDArray[Any], codes: NDArray[np.int64], splits: Splits, split: int) -> bool:
     if splits.pairs is None:
         return True
     return bool((np.bincount(codes[splits.train_rows(split)], minlength=len(classes)) > 0).all())
 
 
-def _fit_apart(job: Job, dataset: Dataset, splits: Splits) -> None:
+def fit_apart(job: Job, dataset: Dataset, splits: Splits) -> None:
     """Fit on the rows of a split that lacks a class: a model of fewer classes."""
     rows = splits.train_rows(job.split)
     weights = dataset.weights(job.estimator)
     y = np.asarray(dataset.y).ravel()[rows]
-    part = Dataset(dataset.matrix(job.estimator)[rows], y, None if weights is None else weights[rows])
+    groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
+    part = Dataset(dataset.matrix(job.estimator)[rows], y, None if weights is None else weights[rows], groups)
     type(job.estimator)._train_population([Job(job.estimator, 0)], part, Splits(len(y)))
 
 
@@ -344,19 +380,37 @@ class LogisticBatch:
 
     def class_weight(self, setting: Any, splits: Splits, split: int) -> int:
         """Which row of the class weights stands for a setting on the rows that a split trains on."""
+
+        def make() -> NDArray[np.float64]:
+            rows = splits.train_rows(split)
+            weights = None if self.weights is None else self.weights[rows]
+            y = self.classes[self.codes[rows]]
+            table = compute_class_weight(setting, classes=self.classes, y=y, sample_weight=weights)
+            return np.asarray(table, dtype=np.float64)
+
         key = None if setting is None else (id(setting), split if setting == "balanced" else None)
+        return self.known(key, make)
+
+    def known(self, key: Any, make: Callable[[], NDArray[np.float64]]) -> int:
+        """Which row of the class weights is known by a key; made at its first use. None stands for ones."""
         if key not in self._known:
-            if setting is None:
-                table = np.ones(len(self.classes))
-            else:
-                rows = splits.train_rows(split)
-                weights = None if self.weights is None else self.weights[rows]
-                table = compute_class_weight(
-                    setting, classes=self.classes, y=self.classes[self.codes[rows]], sample_weight=weights
-                )
             self._known[key] = len(self._tables)
-            self._tables.append(np.asarray(table, dtype=np.float64))
+            self._tables.append(np.ones(len(self.classes)) if key is None else make())
         return self._known[key]
+
+    def scores(self, splits: Sequence[int], coef: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of models (jobs, outputs, features + 1), on the rows left out: (jobs, 3) sums of weights, right and loss."""
+        sums: NDArray[np.float64] = self.kernels.logistic_scores(
+            self.X,
+            self.codes,
+            self.weights,
+            self.folds,
+            len(self.classes),
+            splits,
+            np.ascontiguousarray(coef, dtype=np.float64),
+            self.execution,
+        )
+        return sums
 
     def run(self, jobs: Sequence[dict[str, Any]]) -> tuple[NDArray[np.float64], list[int], list[bool]]:
         """Coefficients with intercepts (jobs, outputs, features + 1), steps, and whether they converged."""
@@ -389,8 +443,8 @@ def too_large(ratio: float, outputs: int, n_features: int) -> bool:
     return ratio > 0 and outputs * (n_features + 1) > core.logistic_proximal_size
 
 
-def warn_unconverged(solver: str, max_iter: int, n_iter: int) -> None:
-    """Warn that steps ran out."""
+def warn_unconverged(solver: str, max_iter: int, n_iter: int, fits: int = 1) -> None:
+    """Warn that steps ran out, of one fit or of several."""
     if n_iter < max_iter:
         text = f"{solver} failed to converge: steps gain nothing more, but the gradient is above tol."
     else:
@@ -399,6 +453,8 @@ def warn_unconverged(solver: str, max_iter: int, n_iter: int) -> None:
         " Increase the number of iterations: max_iter. Or scale the columns of X to similar sizes, "
         "or penalise more (a smaller C)."
     )
+    if fits > 1:
+        advice = f" So ended {fits} fits." + advice
     warnings.warn(text.format(solver=solver, n_iter=n_iter) + advice, ConvergenceWarning, stacklevel=7)
 
 

@@ -22,6 +22,7 @@ from ._random_state import generator_from, random_state_from
 
 __all__ = ["Decoder"]
 
+_MOST_NOTHINGS: Final = 1 << 20
 _HEXADECIMAL_INT: Final = re.compile(r"-?0x[0-9a-f]+")
 _T = TypeVar("_T")
 
@@ -181,6 +182,17 @@ class Decoder:
         return result.reshape(lengths.shape)
 
 
+def _nothings(content: object, where: str) -> NDArray[Any]:
+    """An array of None, of a shape."""
+    shape = _expect(list, content, where)
+    sizes = [size for size in shape if type(size) is int and 0 < size <= _MOST_NOTHINGS]
+    if len(sizes) != len(shape) or len(sizes) > 32 or math.prod(sizes) > _MOST_NOTHINGS:
+        raise ModelFormatError(
+            f"{where} must be a shape of at most {_MOST_NOTHINGS} entries, got {shown(content)}"
+        )
+    return np.full(sizes, None, dtype=object)
+
+
 def _expect(kind: type[_T], content: object, where: str) -> _T:
     if not isinstance(content, kind):
         raise ModelFormatError(f"{where} must be a JSON {kind.__name__}, got {shown(content)}")
@@ -287,6 +299,7 @@ _DECODERS: Final[dict[str, _Decode]] = {
     "array": lambda decoder, content, where, depth: decoder._tensor(content, where),
     "array_str": lambda decoder, content, where, depth: decoder._text_array(content, where),
     "array_bytes": lambda decoder, content, where, depth: decoder._bytes_array(content, where),
+    "array_none": lambda decoder, content, where, depth: _nothings(content, where),
     "array_object": lambda decoder, content, where, depth: decoder._object_array(content, where),
     "random_state": lambda decoder, content, where, depth: random_state_from(
         decoder._fields(content, where, depth), where

@@ -149,6 +149,8 @@ class Encoder:
 
     def _object_array(self, array: NDArray[Any], where: str) -> Node:
         items = array.ravel().tolist()
+        if items and all(item is None for item in items):
+            return {"array_none": list(array.shape)}
         for item in items:
             if type(item) is not str:
                 raise self._refused(where, f"an object array that holds a {type(item).__qualname__}")

@@ -15,6 +15,7 @@ kind             content                                              Python
 ``scalar``       dtype, hexadecimal text of its little-endian bytes   NumPy scalar
 ``array``        tensor                                               array of numbers or bools
 ``array_str``    tensor of code points, one axis more                 array of fixed-width str
+``array_none``   shape                                                array of None
 ``array_bytes``  tensor of bytes, one axis more                       array of fixed-width bytes
 ``array_object`` name; tensors ``name.utf8`` and ``name.lengths``     object array of str
 ``random_state`` object, see ``_random_state``                        RandomState

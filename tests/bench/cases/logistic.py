@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from ..case import AnyCase, Case
+from ..case import MANYFIT, SKLEARN, AnyCase, Case
 from ..contenders import Estimator, fit
 from ..data import Classes
-from ..quality import LogLoss
+from ..quality import LogisticChoice, LogLoss
 from ..targets import Faster
 
 TIGHT = Estimator("linear_model", "LogisticRegression", {"tol": 1e-6, "max_iter": 1000})
 DEFAULT = Estimator("linear_model", "LogisticRegression", {"max_iter": 1000})
+CHOICE = Estimator(
+    "linear_model",
+    "LogisticRegressionCV",
+    {"Cs": 20, "l1_ratios": (0,), "scoring": "neg_log_loss", "use_legacy_attributes": False},
+)
 
 CASES: tuple[AnyCase, ...] = (
     Case(
@@ -30,4 +35,18 @@ CASES: tuple[AnyCase, ...] = (
         first_call=True,
     ),
     Case("logistic-fit", Classes(50_000, 20, classes=5), fit(TIGHT), LogLoss(tolerance=1e-8)),
+    Case(
+        "logistic-fit-1000-classes",
+        Classes(5_000, 20, classes=1000),
+        fit(DEFAULT, libraries=(MANYFIT, SKLEARN)),
+        LogLoss(tolerance=1e-3, solver="lbfgs"),
+        targets=(Faster(2),),
+    ),
+    Case(
+        "logistic-cv-20x5",
+        Classes(200_000, 50),
+        fit(CHOICE, libraries=(MANYFIT, SKLEARN)),
+        LogisticChoice(tolerance=1e-6),
+        targets=(Faster(8),),
+    ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import coo_array, csr_matrix
 from sklearn import linear_model
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -204,13 +204,66 @@ def test_running_out_of_steps_warns() -> None:
 def test_what_runs_in_scikit_learn() -> None:
     X, y = make(60, 4, 2)
     for model, data in (
-        (LogisticRegression(), csr_matrix(X)),
+        (LogisticRegression(), csr_matrix((np.ones(60), (range(60), range(60))), shape=(60, 20_000))),
         (LogisticRegression(solver="liblinear", n_jobs=2), X),
     ):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert model.fit(data, y).fit_backend_ == "scikit-learn"
         assert model.score(data, y) > 0.5
+
+
+@pytest.mark.parametrize("layout", [csr_matrix, coo_array])
+def test_small_sparse_tables_are_read_as_dense(layout: Any) -> None:
+    X, y = make(60, 4, 3)
+    X[X < 0] = 0
+    model = LogisticRegression(solver="saga", l1_ratio=0.5).fit(layout(X), y)
+    assert model.fit_backend_ == "manyfit"
+    np.testing.assert_array_equal(
+        model.coef_, LogisticRegression(solver="saga", l1_ratio=0.5).fit(X, y).coef_
+    )
+    population = mf.fit_many(LogisticRegression(), csr_matrix(X), y, cv=3)
+    np.testing.assert_array_equal(
+        population.test_scores, mf.fit_many(LogisticRegression(), X, y, cv=3).test_scores
+    )
+
+
+class _Steps:
+    """A callback of scikit-learn's that keeps what each step ended with, and may ask for an end."""
+
+    def __init__(self, enough: int) -> None:
+        self.enough = enough
+        self.seen: list[Any] = []
+
+    def setup(self, estimator: Any, context: Any) -> None: ...
+
+    def on_fit_task_begin(self, estimator: Any, context: Any, **told: Any) -> None: ...
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, fitted_estimator: Any = None, **told: Any
+    ) -> bool:
+        if "iter" in context.task_name and fitted_estimator is not None:
+            self.seen.append(fitted_estimator.coef_)
+        return len(self.seen) >= self.enough
+
+    def teardown(self, estimator: Any, context: Any) -> None: ...
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_callbacks_see_every_step(classes: int) -> None:
+    X, y = make(90, 3, classes)
+    steps = _Steps(enough=1000)
+    model = LogisticRegression().set_callbacks(steps).fit(X, y)
+    assert model.fit_backend_ == "manyfit"
+    assert len(steps.seen) == model.n_iter_[0] > 3
+    np.testing.assert_allclose(model.coef_, LogisticRegression().fit(X, y).coef_, rtol=1e-7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for i, coef in enumerate(steps.seen):
+            alone = LogisticRegression(max_iter=i + 1).fit(X, y)
+            np.testing.assert_allclose(coef, alone.coef_, rtol=1e-9)
+    stopped = LogisticRegression().set_callbacks(_Steps(enough=2)).fit(X, y)
+    np.testing.assert_array_equal(stopped.n_iter_, [2])
 
 
 def test_deprecated_penalty() -> None:
