@@ -17,7 +17,7 @@ constexpr int kPolishes = 3;  // that may leave the gap above the tolerance
 constexpr double kLoose = 3;  // times the tolerance, on the way to the penalty asked for
 constexpr int64_t kSweepsOnTheWay = 100;
 constexpr double kProximal = 1e-6;  // relative ridge where a support's columns are dependent
-constexpr double kShortest = 1e-2;  // of the way to the first row turned around, worth trying
+constexpr int kShorter = 6;         // steps tried that turn no row around
 constexpr double kTurned = 1e-13;   // of a row's own direction, left by a step: no more than none
 constexpr double kEnough = 0.05;    // of the decrease that a whole step promises, twice
 constexpr int kSweepsInstead = 8;   // of a Newton step that cannot be taken
@@ -199,11 +199,11 @@ bool MultiTaskPath::newton_direction(const std::vector<int64_t>& rows, const Mat
   return step.allFinite();
 }
 
-// A Newton step on the rows that are not zero, shortened until the objective falls; rows that it
-// would turn around stop at zero. Returns the squared change of the fit that the whole step would
-// be, or 0 where none was taken. Where little comes of it, another follows on those rows that the
-// step would not more than double: the norm of a row that is small against its step is far from
-// quadratic, and holds up all others.
+// A Newton step on the rows that are not zero, of the length that lowers the objective
+// most; rows that it would turn around may stop at zero. Returns the squared change of the fit that
+// the whole step would be, or 0 where none was taken. Where little comes of it, another follows on
+// those rows that the step would not more than double: the norm of a row that is small against its
+// step is far from quadratic, and holds up all others.
 double MultiTaskPath::newton() {
   std::vector<int64_t> rows;
   if (l1_ > 0) {
@@ -247,25 +247,34 @@ double MultiTaskPath::newton(std::vector<int64_t>& rows) {
   }
   Matrix change(g_.rows(), g_.cols()), best_step, best_change;  // change: Gram times step
   double best = 0;
+  int beyond = 0;  // steps shorter than that
   for (double length = 1;; length = std::max(length / 4, reach)) {
-    Matrix step = length * direction;
-    for (int64_t j = 0; l1_ > 0 && j < size; ++j)
-      if (norms(j) * norms(j) + step.row(j).dot(w.row(j)) <= kTurned * norms(j) * norms(j))
+    // The whole way past zero, and stopping there.
+    for (const bool stops : {false, true}) {
+      Matrix step = length * direction;
+      bool stopped = false;
+      for (int64_t j = 0; stops && l1_ > 0 && j < size; ++j) {
+        const double square = norms(j) * norms(j);
+        if (square + step.row(j).dot(w.row(j)) > kTurned * square) continue;
         step.row(j) = -w.row(j);
-    change.setZero();
-    for (int64_t j = 0; j < size; ++j) {
-      const auto column = source_.gram.col(rows[static_cast<size_t>(j)]).head(g_.rows());
-      for (int64_t k = 0; k < step.cols(); ++k) change.col(k) += step(j, k) * column;
+        stopped = true;
+      }
+      if (stops && !stopped) break;
+      change.setZero();
+      for (int64_t j = 0; j < size; ++j) {
+        const auto column = source_.gram.col(rows[static_cast<size_t>(j)]).head(g_.rows());
+        for (int64_t k = 0; k < step.cols(); ++k) change.col(k) += step(j, k) * column;
+      }
+      const double value = objective_change(rows, w, norms, downhill, step, change);
+      if (value < best) {
+        best = value;
+        best_step.swap(step);
+        best_change = change;
+      }
     }
-    const double value = objective_change(rows, w, norms, downhill, step, change);
-    if (value < best) {
-      best = value;
-      best_step.swap(step);
-      best_change = change;
-    } else if (best < 0) {
-      break;
-    }
-    if (length <= reach && (best < 0 || (reach /= 4) < kShortest * length)) break;
+    if (length > reach) continue;
+    if (best < 0 || ++beyond == kShorter) break;
+    reach = length / 4;
   }
   std::vector<int64_t> left;
   for (int64_t j = 0; best > -kEnough * slope && j < size; ++j)
