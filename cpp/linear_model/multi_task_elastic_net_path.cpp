@@ -13,11 +13,14 @@ namespace {
 constexpr int64_t kFirstColumns = 100;  // of a working set
 constexpr int64_t kPatience = 8;        // sweeps before a Newton step on a small support
 constexpr int kPolishSteps = 60;
+constexpr int kPolishes = 3;  // that may leave the gap above the tolerance
 constexpr double kLoose = 3;  // times the tolerance, on the way to the penalty asked for
 constexpr int64_t kSweepsOnTheWay = 100;
 constexpr double kProximal = 1e-6;  // relative ridge where a support's columns are dependent
-constexpr double kArmijo = 1e-4;    // of the decrease that a Newton step promises
-constexpr double kShortest = 1e-3;  // Newton step worth trying
+constexpr int kShorter = 6;         // steps tried that turn no row around
+constexpr double kTurned = 1e-13;   // of a row's own direction, left by a step: no more than none
+constexpr double kEnough = 0.05;    // of the decrease that a whole step promises, twice
+constexpr int kSweepsInstead = 8;   // of a Newton step that cannot be taken
 // Steps this much smaller than the targets (squared) no longer count.
 constexpr double kRounding = 1e-26;
 constexpr double kNoise = 4;  // roundings of a gradient, which leave a row at zero
@@ -196,8 +199,11 @@ bool MultiTaskPath::newton_direction(const std::vector<int64_t>& rows, const Mat
   return step.allFinite();
 }
 
-// A Newton step on the rows that are not zero, shortened until the objective falls. Returns the
-// squared change of the fit that the whole step would be, or 0 where none was taken.
+// A Newton step on the rows that are not zero, of the length that lowers the objective
+// most; rows that it would turn around may stop at zero. Returns the squared change of the fit that
+// the whole step would be, or 0 where none was taken. Where little comes of it, another follows on
+// those rows that the step would not more than double: the norm of a row that is small against its
+// step is far from quadratic, and holds up all others.
 double MultiTaskPath::newton() {
   std::vector<int64_t> rows;
   if (l1_ > 0) {
@@ -205,8 +211,18 @@ double MultiTaskPath::newton() {
   } else {
     for (int64_t i = 0; i < w_.rows(); ++i) rows.push_back(i);
   }
+  double moved = 0;
+  for (size_t before = 0; !rows.empty() && rows.size() != before;) {
+    before = rows.size();
+    moved = std::max(moved, newton(rows));
+  }
+  return moved;
+}
+
+// The same for the given rows, of which it leaves those to go on with, or none.
+double MultiTaskPath::newton(std::vector<int64_t>& rows) {
   const auto size = static_cast<int64_t>(rows.size());
-  if (size == 0 || size >= kLargeMatrix) return 0;
+  if (size >= kLargeMatrix) return 0;
   Matrix w(size, w_.cols()), downhill(size, w_.cols());
   Vector norms(size);
   for (int64_t j = 0; j < size; ++j) {
@@ -216,45 +232,82 @@ double MultiTaskPath::newton() {
     downhill.row(j) = g_.row(i) - l2_ * w.row(j);
     if (l1_ > 0) downhill.row(j) -= l1_ / norms(j) * w.row(j);
   }
-  Matrix step;
-  if (!newton_direction(rows, downhill, 0, step) &&
-      !newton_direction(rows, downhill, kProximal, step))
+  Matrix direction;
+  if (!newton_direction(rows, downhill, 0, direction) &&
+      !newton_direction(rows, downhill, kProximal, direction))
     return 0;
-
-  Matrix change = Matrix::Zero(g_.rows(), g_.cols());  // Gram times step
-  for (int64_t j = 0; j < size; ++j) {
-    const auto column = source_.gram.col(rows[static_cast<size_t>(j)]).head(g_.rows());
-    for (int64_t k = 0; k < step.cols(); ++k) change.col(k) += step(j, k) * column;
-  }
-  double curvature = l2_ * step.squaredNorm();
-  for (int64_t j = 0; j < size; ++j)
-    curvature += step.row(j).dot(change.row(rows[static_cast<size_t>(j)]));
-  const double slope = downhill.cwiseProduct(step).sum();
+  const double slope = downhill.cwiseProduct(direction).sum();
   if (!(slope > 0)) return 0;
-  const Vector inner = w.cwiseProduct(step).rowwise().sum();
-  const Vector squares = step.rowwise().squaredNorm();
-  // What the objective changes by beyond -length * slope: all of second order, so that the smallest
-  // steps are told from rounding.
-  const auto bend = [&](double length) {
-    double sum = 0.5 * length * length * curvature;
-    for (int64_t j = 0; l1_ > 0 && j < size; ++j) {
-      const double before = norms(j);
-      const double difference = 2 * length * inner(j) + length * length * squares(j);
-      const double after = std::sqrt(std::max(before * before + difference, 0.0));
-      const double both = before + after;
-      sum += l1_ * (length * length * before * squares(j) - length * inner(j) * difference / both) /
-             (before * both);
-    }
-    return sum;
-  };
-  double length = 1;
-  while (bend(length) > (1 - kArmijo) * length * slope) {
-    length /= 2;
-    if (length < kShortest) return 0;
+
+  // How far it is to the first row that would be turned around.
+  double reach = 1;
+  for (int64_t j = 0; l1_ > 0 && j < size; ++j) {
+    const double inner = direction.row(j).dot(w.row(j)), square = norms(j) * norms(j);
+    if (inner < -square) reach = std::min(reach, -square / inner);
   }
-  for (int64_t j = 0; j < size; ++j) w_.row(rows[static_cast<size_t>(j)]) += length * step.row(j);
-  g_ -= length * change;
+  Matrix change(g_.rows(), g_.cols()), best_step, best_change;  // change: Gram times step
+  double best = 0;
+  int beyond = 0;  // steps shorter than that
+  for (double length = 1;; length = std::max(length / 4, reach)) {
+    // The whole way past zero, and stopping there.
+    for (const bool stops : {false, true}) {
+      Matrix step = length * direction;
+      bool stopped = false;
+      for (int64_t j = 0; stops && l1_ > 0 && j < size; ++j) {
+        const double square = norms(j) * norms(j);
+        if (square + step.row(j).dot(w.row(j)) > kTurned * square) continue;
+        step.row(j) = -w.row(j);
+        stopped = true;
+      }
+      if (stops && !stopped) break;
+      change.setZero();
+      for (int64_t j = 0; j < size; ++j) {
+        const auto column = source_.gram.col(rows[static_cast<size_t>(j)]).head(g_.rows());
+        for (int64_t k = 0; k < step.cols(); ++k) change.col(k) += step(j, k) * column;
+      }
+      const double value = objective_change(rows, w, norms, downhill, step, change);
+      if (value < best) {
+        best = value;
+        best_step.swap(step);
+        best_change = change;
+      }
+    }
+    if (length > reach) continue;
+    if (best < 0 || ++beyond == kShorter) break;
+    reach = length / 4;
+  }
+  std::vector<int64_t> left;
+  for (int64_t j = 0; best > -kEnough * slope && j < size; ++j)
+    if (direction.row(j).norm() <= norms(j)) left.push_back(rows[static_cast<size_t>(j)]);
+  rows.swap(left);  // left: the rows of this step
+  if (best == 0) return 0;
+  for (int64_t j = 0; j < size; ++j) {
+    const int64_t i = left[static_cast<size_t>(j)];
+    if (best_step.row(j) == -w.row(j))
+      w_.row(i).setZero();
+    else
+      w_.row(i) += best_step.row(j);
+  }
+  g_ -= best_change;
   return slope;
+}
+
+// What a step of some rows w changes the objective by. Beyond the product with the direction
+// downhill all terms are of second order, so that the smallest steps are told from rounding.
+double MultiTaskPath::objective_change(const std::vector<int64_t>& rows, const Matrix& w,
+                                       const Vector& norms, const Matrix& downhill,
+                                       const Matrix& step, const Matrix& gram_step) const {
+  double sum = 0.5 * l2_ * step.squaredNorm() - downhill.cwiseProduct(step).sum();
+  for (int64_t j = 0; j < step.rows(); ++j) {
+    sum += 0.5 * step.row(j).dot(gram_step.row(rows[static_cast<size_t>(j)]));
+    if (l1_ == 0) continue;
+    // |w + s| - |w| - w . s / |w|
+    const double before = norms(j), after = (w.row(j) + step.row(j)).norm();
+    const double inner = w.row(j).dot(step.row(j)), square = step.row(j).squaredNorm();
+    const double both = before + after;
+    sum += l1_ * (before * square - inner * (2 * inner + square) / both) / (before * both);
+  }
+  return sum;
 }
 
 // From within the tolerance to the minimum itself: Newton steps until neither they nor a sweep find
@@ -265,6 +318,7 @@ void MultiTaskPath::polish(const DescentSettings& settings) {
   for (int i = 0; i < kPolishSteps; ++i) {
     context_.check();
     const double moved = newton();
+    for (int k = 1; moved == 0 && k < kSweepsInstead; ++k) sweep(settings);
     if (sweep(settings) > small)
       settled = 0;
     else if (moved <= small || ++settled == 3)  // what Newton still moves is rounding
@@ -345,6 +399,7 @@ MultiTaskPath::Outcome MultiTaskPath::solve(const DescentSettings& settings) {
 void MultiTaskPath::run(const DescentSettings& settings, Outcome& outcome) {
   const double floor = 100 * source_.precision * square_;  // of what the gap can tell
   double small = std::min(settings.tol * settings.tol, 1e-6) * square_;
+  int polished = 0;
   for (bool first = true;; first = false) {
     context_.check();
     std::vector<int64_t> entering = violators(outcome.gap);
@@ -357,7 +412,8 @@ void MultiTaskPath::run(const DescentSettings& settings, Outcome& outcome) {
         refresh();
         outcome.gap = full_gap();
         entering = violators(outcome.gap);
-        if (entering.empty()) return;
+        outcome.converged = outcome.gap <= std::max(outcome.tolerance, floor);
+        if (entering.empty() && (outcome.converged || ++polished == kPolishes)) return;
       }
     }
     if (outcome.sweeps >= settings.max_iter) return;

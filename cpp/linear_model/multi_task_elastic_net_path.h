@@ -36,8 +36,12 @@ class MultiTaskPath {
   double update(int64_t i);
   void descend(const DescentSettings& settings, double small, Outcome& outcome);
   double newton();
+  double newton(std::vector<int64_t>& rows);
   bool newton_direction(const std::vector<int64_t>& rows, const Matrix& downhill, double extra,
                         Matrix& step) const;
+  double objective_change(const std::vector<int64_t>& rows, const Matrix& w, const Vector& norms,
+                          const Matrix& downhill, const Matrix& step,
+                          const Matrix& gram_step) const;
   void polish(const DescentSettings& settings);
   std::vector<int64_t> violators(double gap) const;
 
