@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/fold_gram.h"
-#include "linear_model/coordinate_descent_path.h"
+#include "linear_model/working_set_path.h"
 
 namespace manyfit {
 

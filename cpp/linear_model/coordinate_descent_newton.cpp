@@ -107,12 +107,12 @@ class SignedStep {
 
 // To the minimum over the coefficients that are not zero, their signs kept: the whole way, or with
 // some of them stopped at zero.
-DescentPath::Step DescentPath::newton() {
-  const double l1 = penalty_.l1, l2 = penalty_.l2;
-  const bool bounded = l1 > 0 || penalty_.positive;
+DescentPath::Step DescentPath::step() {
+  const double l1 = l1_, l2 = l2_;
+  const bool bounded = l1 > 0 || positive_;
   std::vector<int64_t> support;
-  for (int64_t i = 0; i < w_.size(); ++i)
-    if (w_(i) != 0 || !bounded) support.push_back(i);
+  for (int64_t i = 0; i < w_.rows(); ++i)
+    if (w_(i, 0) != 0 || !bounded) support.push_back(i);
   const auto size = static_cast<int64_t>(support.size());
   if (size == 0 || size >= kLargeMatrix) return Step::none;
   std::optional<Cholesky> hessian;
@@ -137,8 +137,8 @@ DescentPath::Step DescentPath::newton() {
   Eigen::MatrixXd step(size, 1);
   for (int64_t j = 0; j < size; ++j) {
     const int64_t i = support[static_cast<size_t>(j)];
-    before(j) = w_(i);
-    step(j, 0) = g_(i) - l1 * sign(w_(i)) - l2 * w_(i);
+    before(j) = w_(i, 0);
+    step(j, 0) = g_(i, 0) - l1 * sign(before(j)) - l2 * before(j);
   }
   hessian->solve(step);
   if (!step.allFinite()) return Step::none;
@@ -151,15 +151,15 @@ DescentPath::Step DescentPath::newton() {
     after = before + step.col(0);
   }
 
-  Eigen::VectorXd w = w_, g = g_;
+  Matrix w = w_, g = g_;
   for (int64_t j = 0; j < size; ++j) {
     const int64_t i = support[static_cast<size_t>(j)];
     const double now = bounded && after(j) * before(j) < 0 ? 0 : after(j);
-    const double change = now - w_(i);
-    w(i) = now;
+    const double change = now - w_(i, 0);
+    w(i, 0) = now;
     if (change == 0) continue;
     const double* const column = source_.gram.data() + i * source_.gram.rows();
-    for (int64_t r = 0; r < g.size(); ++r) g(r) -= change * column[r];
+    for (int64_t r = 0; r < g.rows(); ++r) g(r, 0) -= change * column[r];
   }
   if (!whole && !(objective(w, g) < objective(w_, g_))) return Step::none;
   w_.swap(w);

@@ -11,7 +11,7 @@
 #include "core/row_split.h"
 #include "core/views.h"
 #include "linear_model/coordinate_descent_groups.h"
-#include "linear_model/coordinate_descent_path.h"
+#include "linear_model/working_set_path.h"
 
 namespace manyfit {
 

@@ -5,112 +5,18 @@
 #include <utility>
 
 #include "core/linalg.h"
-#include "core/random.h"
 
 namespace manyfit {
 namespace {
 
-constexpr int64_t kFirstColumns = 100;  // of a working set
-constexpr int64_t kPatience = 8;        // sweeps before a Newton step on a small support
 constexpr int kPolishSteps = 60;
-constexpr int kPolishes = 3;  // that may leave the gap above the tolerance
-constexpr double kLoose = 3;  // times the tolerance, on the way to the penalty asked for
-constexpr int64_t kSweepsOnTheWay = 100;
 constexpr double kProximal = 1e-6;  // relative ridge where a support's columns are dependent
 constexpr int kShorter = 6;         // steps tried that turn no row around
 constexpr double kTurned = 1e-13;   // of a row's own direction, left by a step: no more than none
 constexpr double kEnough = 0.05;    // of the decrease that a whole step promises, twice
 constexpr int kSweepsInstead = 8;   // of a Newton step that cannot be taken
-// Steps this much smaller than the targets (squared) no longer count.
-constexpr double kRounding = 1e-26;
-constexpr double kNoise = 4;  // roundings of a gradient, which leave a row at zero
 
 }  // namespace
-
-MultiTaskPath::MultiTaskPath(ColumnSource& source, const Context& context)
-    : source_(source),
-      context_(context),
-      square_(source.target_squares.sum()),
-      all_(source.cross.rows(), source.cross.cols()),
-      value_(source.cross.cols()),
-      step_(source.cross.cols()) {
-  w_.resize(0, source.cross.cols());
-  g_ = w_;
-}
-
-void MultiTaskPath::start(const Matrix& coef) {
-  std::vector<int64_t> missing;
-  for (int64_t j = 0; j < coef.rows(); ++j)
-    if (source_.squares(j) > 0 && source_.place[static_cast<size_t>(j)] < 0 &&
-        (coef.row(j).array() != 0).any())
-      missing.push_back(j);
-  if (!missing.empty()) source_.add(missing);
-  sync();
-  for (size_t i = 0; i < source_.chosen.size(); ++i)
-    w_.row(static_cast<int64_t>(i)) = coef.row(source_.chosen[i]);
-}
-
-Eigen::MatrixXd MultiTaskPath::coef() const {
-  Matrix coef = Matrix::Zero(all_.rows(), all_.cols());
-  for (int64_t i = 0; i < w_.rows(); ++i)
-    coef.row(source_.chosen[static_cast<size_t>(i)]) = w_.row(i);
-  return coef;
-}
-
-std::vector<int64_t> MultiTaskPath::support() const {
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < w_.rows(); ++i)
-    if ((w_.row(i).array() != 0).any()) rows.push_back(i);
-  return rows;
-}
-
-// Brings the matrices to the size of the working set.
-void MultiTaskPath::sync() {
-  const int64_t before = w_.rows(), size = static_cast<int64_t>(source_.chosen.size());
-  if (before == size) return;
-  w_.conservativeResize(size, Eigen::NoChange);
-  w_.bottomRows(size - before).setZero();
-  g_.conservativeResize(size, Eigen::NoChange);
-  diagonal_ = source_.gram.diagonal().head(size);
-  noise_ = kNoise * source_.precision * std::sqrt(square_) * diagonal_.cwiseSqrt();
-}
-
-// The gradient of all columns, afresh.
-void MultiTaskPath::refresh() {
-  residual_ = {};
-  Vector g;
-  for (int64_t k = 0; k < all_.cols(); ++k) {
-    const ColumnSource::Residual part = source_.gradient(k, w_.col(k), g);
-    residual_.square += part.square;
-    residual_.with_target += part.with_target;
-    all_.col(k) = g;
-  }
-  for (int64_t i = 0; i < w_.rows(); ++i)
-    g_.row(i) = all_.row(source_.chosen[static_cast<size_t>(i)]);
-}
-
-// As scikit-learn has the gap: the residual, scaled until it is dual feasible; without an l1
-// penalty the smooth dual, or the squared gradient.
-double MultiTaskPath::full_gap() {
-  const double square = l2_ * w_.squaredNorm();
-  largest_ = 0;
-  if (l1_ == 0) {
-    const double squares = all_.squaredNorm();
-    if (l2_ == 0) return squares;
-    return std::max(residual_.square + 0.5 * square - residual_.with_target + squares / (2 * l2_),
-                    0.0);
-  }
-  for (int64_t j = 0; j < all_.rows(); ++j) {
-    const int64_t i = source_.place[static_cast<size_t>(j)];
-    const double norm = i < 0 ? all_.row(j).norm() : (all_.row(j) - l2_ * w_.row(i)).norm();
-    largest_ = std::max(largest_, norm);
-  }
-  const double scale = largest_ > l1_ ? l1_ / largest_ : 1.0;
-  const double primal = 0.5 * (residual_.square + square) + l1_ * w_.rowwise().norm().sum();
-  const double dual =
-      -0.5 * scale * scale * (residual_.square + square) + scale * residual_.with_target;
-  return std::max(primal - dual, 0.0);
-}
 
 // Row i to its minimum, all others fixed; returns the squared change of the fit.
 double MultiTaskPath::update(int64_t i) {
@@ -128,38 +34,6 @@ double MultiTaskPath::update(int64_t i) {
   const auto column = source_.gram.col(i).head(g_.rows());
   for (int64_t k = 0; k < step_.size(); ++k) g_.col(k) -= step_(k) * column;
   return change * (square + l2_);
-}
-
-// One update of each row; returns the largest squared change of the fit.
-double MultiTaskPath::sweep(const DescentSettings& settings) {
-  const int64_t size = w_.rows();
-  const Philox random(settings.seed, 1);
-  double largest = 0;
-  for (int64_t k = 0; k < size; ++k) {
-    int64_t i = k;
-    if (settings.random)
-      i = static_cast<int64_t>(random.words(static_cast<uint64_t>(drawn_++))[0] %
-                               static_cast<uint64_t>(size));
-    largest = std::max(largest, update(i));
-  }
-  return largest;
-}
-
-// Sweeps the working set until no step changes the fit by more than `small` (squared). Where that
-// takes as long as a Newton step, takes one.
-void MultiTaskPath::descend(const DescentSettings& settings, double small, Outcome& outcome) {
-  int64_t since = 0;
-  while (outcome.sweeps < settings.max_iter) {
-    context_.check();
-    ++outcome.sweeps;
-    if (sweep(settings) <= small) return;
-    ++since;
-    if (since >= kPatience &&
-        since >= static_cast<int64_t>(support().size()) / (2 * step_.size())) {
-      newton();
-      since = 0;
-    }
-  }
 }
 
 // Newton's step for the given rows of C. With U their directions and e = l1 / |C_j| the Hessian is
@@ -204,7 +78,7 @@ bool MultiTaskPath::newton_direction(const std::vector<int64_t>& rows, const Mat
 // the whole step would be, or 0 where none was taken. Where little comes of it, another follows on
 // those rows that the step would not more than double: the norm of a row that is small against its
 // step is far from quadratic, and holds up all others.
-double MultiTaskPath::newton() {
+double MultiTaskPath::step() {
   std::vector<int64_t> rows;
   if (l1_ > 0) {
     rows = support();
@@ -214,13 +88,13 @@ double MultiTaskPath::newton() {
   double moved = 0;
   for (size_t before = 0; !rows.empty() && rows.size() != before;) {
     before = rows.size();
-    moved = std::max(moved, newton(rows));
+    moved = std::max(moved, step(rows));
   }
   return moved;
 }
 
 // The same for the given rows, of which it leaves those to go on with, or none.
-double MultiTaskPath::newton(std::vector<int64_t>& rows) {
+double MultiTaskPath::step(std::vector<int64_t>& rows) {
   const auto size = static_cast<int64_t>(rows.size());
   if (size >= kLargeMatrix) return 0;
   Matrix w(size, w_.cols()), downhill(size, w_.cols());
@@ -317,127 +191,12 @@ void MultiTaskPath::polish(const DescentSettings& settings) {
   int settled = 0;
   for (int i = 0; i < kPolishSteps; ++i) {
     context_.check();
-    const double moved = newton();
+    const double moved = step();
     for (int k = 1; moved == 0 && k < kSweepsInstead; ++k) sweep(settings);
     if (sweep(settings) > small)
       settled = 0;
     else if (moved <= small || ++settled == 3)  // what Newton still moves is rounding
       return;
-  }
-}
-
-// Columns outside the working set that a step would take away from zero, the most promising first,
-// at most as many as the working set should grow by. Those that the gap proves to be zero at the
-// minimum are left out.
-std::vector<int64_t> MultiTaskPath::violators(double gap) const {
-  std::vector<int64_t> columns;
-  if (w_.rows() == all_.rows()) return columns;
-  const double noise = 100 * source_.precision * std::sqrt(square_);
-  const double radius = l1_ > 0 ? std::sqrt(2 * gap) / l1_ : 0;
-  const double dual = std::max(largest_, l1_);  // |Y - Z C| over this is dual feasible
-  std::vector<std::pair<double, int64_t>> found;
-  for (int64_t j = 0; j < all_.rows(); ++j) {
-    if (source_.place[static_cast<size_t>(j)] >= 0 || source_.squares(j) == 0) continue;
-    const double norm = all_.row(j).norm(), root = std::sqrt(source_.squares(j));
-    if (norm <= l1_ * (1 + 1e-12) + noise * root) continue;
-    if (l1_ > 0 && (1 - norm / dual) > radius * std::sqrt(source_.squares(j) + l2_)) continue;
-    found.emplace_back(-(norm - l1_) / root, j);
-  }
-  const auto most = l1_ == 0 ? found.size() : std::max<size_t>(kFirstColumns, support().size());
-  if (found.size() > most) {
-    std::nth_element(found.begin(), found.begin() + static_cast<int64_t>(most), found.end());
-    found.resize(most);
-  }
-  std::sort(found.begin(), found.end());
-  for (const auto& [score, j] : found) columns.push_back(j);
-  return columns;
-}
-
-MultiTaskPath::Outcome MultiTaskPath::solve(const DescentSettings& settings) {
-  const double scale = settings.alpha * source_.weight;
-  l1_ = scale * settings.l1_ratio;
-  l2_ = scale * (1 - settings.l1_ratio);
-  drawn_ = 0;
-  Outcome outcome;
-  const auto begin = [&](double tol) {
-    refresh();
-    outcome.gap = full_gap();
-    outcome.tolerance = tol * square_;
-  };
-  sync();
-  begin(settings.tol);
-  if (square_ == 0 && zero()) {
-    outcome.converged = true;
-    return outcome;
-  }
-  int64_t least = 0;  // sweeps, where there were some on the way
-  // From zero to a small penalty by way of larger ones: so the working set grows with the support.
-  if (l1_ > 0 && w_.rows() < all_.rows() && zero()) {
-    DescentSettings loose = settings;
-    loose.exact = false;
-    loose.tol = kLoose * settings.tol;
-    loose.max_iter = std::min(settings.max_iter, kSweepsOnTheWay);
-    const double l1 = l1_;
-    for (double larger = largest_ / 2; larger > 1.5 * l1; larger /= 2) {
-      l1_ = larger;
-      begin(loose.tol);
-      run(loose, outcome);
-      outcome.sweeps = 0;
-      least = 1;
-      if (outcome.abandoned) return outcome;
-    }
-    l1_ = l1;
-    begin(settings.tol);
-    outcome.converged = false;
-  }
-  run(settings, outcome);
-  outcome.sweeps = std::max(outcome.sweeps, least);
-  outcome.gap = std::max(outcome.gap, source_.precision * square_);  // a bound, rounding included
-  return outcome;
-}
-
-void MultiTaskPath::run(const DescentSettings& settings, Outcome& outcome) {
-  const double floor = 100 * source_.precision * square_;  // of what the gap can tell
-  double small = std::min(settings.tol * settings.tol, 1e-6) * square_;
-  int polished = 0;
-  for (bool first = true;; first = false) {
-    context_.check();
-    std::vector<int64_t> entering = violators(outcome.gap);
-    if (outcome.gap <= outcome.tolerance) {
-      outcome.converged = true;
-      if (!settings.exact) {
-        if (!first) return;  // a sweep at least, for a path to move
-      } else if (entering.empty()) {
-        polish(settings);
-        refresh();
-        outcome.gap = full_gap();
-        entering = violators(outcome.gap);
-        outcome.converged = outcome.gap <= std::max(outcome.tolerance, floor);
-        if (entering.empty() && (outcome.converged || ++polished == kPolishes)) return;
-      }
-    }
-    if (outcome.sweeps >= settings.max_iter) return;
-    double enough = small;  // the largest squared change of the fit that ends the sweeps
-    if (!entering.empty()) {
-      if (static_cast<int64_t>(source_.chosen.size() + entering.size()) > kLargestWorkingSet) {
-        outcome.abandoned = true;
-        return;
-      }
-      source_.add(entering);
-      sync();
-      refresh();
-      enough = std::max(small, 1e-2 * outcome.gap / static_cast<double>(w_.rows()));
-    } else if (!first) {
-      if (small <= kRounding * square_) {  // as good as it gets
-        outcome.converged = outcome.gap <= std::max(outcome.tolerance, floor);
-        return;
-      }
-      small *= 1e-2;
-      enough = small;
-    }
-    descend(settings, enough, outcome);
-    refresh();
-    outcome.gap = full_gap();
   }
 }
 
