@@ -105,7 +105,11 @@ class Dataset:
     @property
     def small(self) -> bool:
         """Whether `X`, if it is sparse, is small as a dense table too."""
-        return not self.sparse or self.X.shape[0] * self.X.shape[1] <= SMALL_TABLE
+        if not self.sparse:
+            return True
+        if getattr(getattr(self.X, "indices", None), "dtype", np.int32) != np.int32:
+            return False  # scikit-learn says which solvers take such indices
+        return bool(self.X.shape[0] * self.X.shape[1] <= SMALL_TABLE)
 
     def matrix(self, estimator: object) -> NDArray[Any]:
         """`X` as a float32 or float64 array of shape (n_samples, n_features), NaN and infinity included."""

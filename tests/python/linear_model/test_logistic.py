@@ -10,12 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_matrix
 from sklearn import linear_model
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 
 import manyfit as mf
-from manyfit.linear_model import LogisticRegression
+from manyfit.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
 
 TIGHT = {"tol": 1e-11, "max_iter": 20_000}
 
@@ -182,6 +183,38 @@ def test_many_classes() -> None:
     theirs = linear_model.LogisticRegression(tol=1e-5, max_iter=1000).fit(X, y)
     assert ours.coef_.shape == (200, 8)
     assert objective(ours, X, y) <= objective(theirs, X, y) + 1e-9
+
+
+@pytest.mark.parametrize(
+    "estimator", [LogisticRegression(), RidgeClassifier(), Perceptron(), SGDClassifier()]
+)
+def test_a_thousand_classes(estimator: Any) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(2000) % 1000
+    X = rng.standard_normal((1000, 20))[y] + 0.1 * rng.standard_normal((2000, 20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = clone(estimator).fit(X, y)
+    assert model.coef_.shape == (1000, 20)
+    assert model.score(X, y) > 0.8
+    assert model.to_onnx(X=X) is not None
+
+
+def test_columns_of_very_different_size_and_no_penalty() -> None:
+    X, y = make(200, 3, 2)
+    expected = LogisticRegression(C=np.inf).fit(X, y)
+    scales = np.array([1e-12, 1.0, 1e12])
+    model = LogisticRegression(C=np.inf).fit(X * scales, y)
+    np.testing.assert_allclose(model.coef_ * scales, expected.coef_, rtol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(X * scales), expected.predict_proba(X), atol=1e-7)
+
+
+def test_separated_rows_reach_the_minimum_of_their_penalty() -> None:
+    x = np.concatenate([np.linspace(-3, -1, 20), np.linspace(1, 3, 20)])[:, None]
+    for C in (1e4, 1e8):
+        ours = LogisticRegression(C=C).fit(x, x.ravel() > 0)
+        exact = linear_model.LogisticRegression(C=C, solver="newton-cholesky", tol=1e-13, max_iter=500)
+        np.testing.assert_allclose(ours.coef_, exact.fit(x, x.ravel() > 0).coef_, rtol=1e-4)
 
 
 def test_warm_start_begins_where_the_last_fit_ended() -> None:
