@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sklearn import get_config, linear_model
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 
+from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._logistic import (
     PENALTY_DEPRECATED,
-    assert_classes,
     check_solver,
     fit_apart,
     has_all_classes,
