@@ -13,6 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn import linear_model
 from sklearn.base import is_classifier, is_regressor
+from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 import manyfit as mf
@@ -36,8 +37,9 @@ from manyfit.linear_model import (
 from manyfit.testing import all_estimators
 from manyfit.testing._compare import bits
 from manyfit.testing._data import seeded
+from manyfit.testing._discovery import all_instances
 
-ESTIMATORS = [*(cls() for cls in all_estimators()), LinearRegression(positive=True), Ridge(positive=True)]
+ESTIMATORS = [*all_instances(), LinearRegression(positive=True), Ridge(positive=True)]
 REGRESSORS = [each for each in ESTIMATORS if is_regressor(each)]
 CLASSIFIERS = [each for each in ESTIMATORS if is_classifier(each)]
 WEIGHTED = [each for each in REGRESSORS + CLASSIFIERS if has_fit_parameter(each, "sample_weight")]
@@ -57,7 +59,14 @@ def target(estimator: Any) -> Any:
     """Y in the form that suits an estimator."""
     if is_classifier(estimator):
         return np.where(Y > 7.0, "high", "low")
-    return np.exp(Y / 8) if isinstance(estimator, PoissonRegressor) else Y
+    return suited(estimator, np.exp(Y / 8) if isinstance(estimator, PoissonRegressor) else Y)
+
+
+def suited(estimator: Any, y: Any) -> Any:
+    """A target of one dimension twice, for an estimator that takes several alone."""
+    tags = get_tags(estimator).target_tags
+    several = tags.multi_output and not tags.single_output
+    return np.column_stack([y, y]) if several and np.ndim(y) == 1 else y
 
 
 def answer(model: Any, rows: Any) -> Any:
@@ -327,9 +336,9 @@ def test_extreme_scales_leave_answers_finite(estimator: Any) -> None:
 )
 def test_y(estimator: Any, bad: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=at(message)):
-        seeded(estimator).fit(X, bad)
+        seeded(estimator).fit(X, suited(estimator, bad))
     with pytest.raises((ValueError, TypeError)):
-        mf.fit_many(estimator, X, bad, cv=2)
+        mf.fit_many(estimator, X, suited(estimator, bad), cv=2)
 
 
 @pytest.mark.parametrize("estimator", WEIGHTED, ids=repr)
@@ -396,7 +405,7 @@ def test_rows_more_than_2_31_elements_apart(tmp_path: Path) -> None:
     far[...] = X[:rows, :features]
     far = np.asarray(far)
     for estimator in map(seeded, ESTIMATORS):
-        y = Y[:rows]
+        y = suited(estimator, Y[:rows])
         if not is_regressor(estimator):
             y = np.array(["ant", "bee", "ant", "bee", "bee", "ant"])
         near = estimator.fit(X[:rows, :features], y)

@@ -25,6 +25,7 @@ from manyfit.testing import (
     estimator_checks,
     parametrize_with_kit,
 )
+from manyfit.testing._discovery import all_instances
 from manyfit.testing._processes import in_new_interpreter
 
 # Defaults need not converge on the checks' data, and some of it is short of samples of a class.
@@ -32,17 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning"),
 ]
-
-# Where the defaults do not do: they announce changes, and want more rows of a class than the checks' data have.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "LogisticRegressionCV": {
-        "Cs": [0.1, 1.0],
-        "cv": 2,
-        "l1_ratios": (0,),
-        "scoring": "accuracy",
-        "use_legacy_attributes": False,
-    },
-}
 
 # Settings that take other ways through the kernels than the defaults do.
 SETTINGS = [
@@ -84,7 +74,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return EXPECTED_FAILURES.get(type(estimator).__name__, {})
 
 
-@parametrize_with_kit([cls(**DEFAULTS.get(cls.__name__, {})) for cls in all_estimators()], expected_failures)
+@parametrize_with_kit(all_instances(), expected_failures)
 def test_promises(check: Callable[[], None]) -> None:
     check()
 

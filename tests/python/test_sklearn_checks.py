@@ -10,24 +10,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from manyfit.decomposition import PCA
 from manyfit.linear_model import LinearRegression, Ridge
-from manyfit.testing import all_estimators
+from manyfit.testing._discovery import all_instances
 
 # Defaults need not converge on the checks' data, and some of it is short of samples of a class.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning"),
 ]
-
-# Where the defaults do not do: they announce changes, and want more rows of a class than the checks' data have.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "LogisticRegressionCV": {
-        "Cs": [0.1, 1.0],
-        "cv": 2,
-        "l1_ratios": (0,),
-        "scoring": "accuracy",
-        "use_legacy_attributes": False,
-    },
-}
 
 SETTINGS = [
     Ridge(positive=True),
@@ -61,7 +50,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [cls(**DEFAULTS.get(cls.__name__, {})) for cls in all_estimators()] + SETTINGS,
+    all_instances() + SETTINGS,
     expected_failed_checks=expected_failures,
 )
 def test_sklearn_check(estimator: Any, check: Callable[[Any], None]) -> None:

@@ -205,6 +205,13 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
         try:
             self.epsilon = min(epsilon, LARGEST_EPSILON)
             super()._sklearn_fit(X, y, **extra)
+        except ValueError as error:
+            if "convergence failed" not in str(error):
+                raise
+            raise ValueError(
+                f"{type(self).__name__}: no minimum was found; the columns of X and y should be of similar scale, "
+                f"and their squares finite ({error})"
+            ) from error
         finally:
             self.epsilon = epsilon
 
