@@ -44,6 +44,10 @@ LIBRARIES = (MANYFIT, SKLEARN, SKLEARNEX)
 CELER = Library("celer", "celer", flat=True)
 
 
+class NoSuchEstimatorError(ImportError):
+    """A library that does not have the estimator of a case."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """One library's way to do the work of a case."""

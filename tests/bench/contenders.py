@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .case import LIBRARIES, MANYFIT, SKLEARN, SKLEARNEX, Contender, Library, Run
+from .case import LIBRARIES, MANYFIT, SKLEARN, SKLEARNEX, Contender, Library, NoSuchEstimatorError, Run
 from .data import Array, Data
 
 
@@ -24,7 +24,7 @@ class Estimator:
         module = importlib.import_module(library.root if library.flat else f"{library.root}.{self.module}")
         cls = getattr(module, self.name, None)
         if cls is None:
-            raise ImportError(f"{module.__name__} has no {self.name}")
+            raise NoSuchEstimatorError(f"{module.__name__} has no {self.name}")
         params = {**self.params, "n_jobs": threads} if library.takes_n_jobs else self.params
         return _Factory(cls, params)
 

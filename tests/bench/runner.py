@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import timing
-from .case import AnyCase, Case, Contender, ImportCase, Library, Run, shrink
+from .case import AnyCase, Case, Contender, ImportCase, Library, NoSuchEstimatorError, Run, shrink
 from .child import CLEAR_REFS, ChildFailed, measure_call, measure_import
 from .data import Data, load
 from .results import CaseResult, Entry
@@ -204,6 +204,8 @@ def _fallbacks(entry: Entry) -> Iterator[None]:
 def _missing(library: Library, error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == library.root:
         return "not installed"
+    if isinstance(error, NoSuchEstimatorError):
+        return "no such class"
     return f"cannot be imported: {_one_line(error)}"
 
 
