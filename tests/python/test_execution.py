@@ -236,11 +236,15 @@ def test_blas_threads_are_as_before() -> None:
 # --- interruption ---
 
 INTERRUPTED = """
+    import signal
     import sys
     import numpy as np
     import manyfit as mf
     from manyfit.decomposition import PCA
     from manyfit.linear_model import LinearRegression, Ridge
+
+    # A shell ignores it for what it runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def say(stage, fraction):
         if fraction > 0.01:
