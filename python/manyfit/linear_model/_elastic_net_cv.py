@@ -123,9 +123,10 @@ class ChoosesPenalty(LinearEstimator):
         ratios = self._ratios()
         if not isinstance(self.alphas, Integral):
             for index, alpha in enumerate(self.alphas):
-                check_scalar(
-                    alpha, f"alphas[{index}]", target_type=Real, min_val=0.0, include_boundaries="left"
-                )
+                name = f"{type(self).__name__}: alphas[{index}]"
+                check_scalar(alpha, name, target_type=Real, min_val=0.0, include_boundaries="left")
+                if not np.isfinite(alpha):
+                    raise ValueError(f"{name} must be finite, got {alpha!r}")
         folds = last - first
         groups = [
             PreparedJobs([Job(self, split) for _, split in members], [i for i, _ in members], dataset, part)
