@@ -59,9 +59,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
 
     @classmethod
     def _score_population(
-        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        """Scores on the left-out rows without a pass over X, or None where there is no such way."""
+        """Scores on the left-out rows without a pass over X, or None where there is no such way.
+
+        `metric` is the name of one of scikit-learn's scorers, "score" the estimator's own score.
+        """
         return None
 
     # --- the one code path ---

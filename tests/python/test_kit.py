@@ -318,7 +318,7 @@ class RepeatsWrongly(Ridge):
 
 class ScoresOnTrainingRows(Ridge):
     @classmethod
-    def _score_population(cls, jobs: Any, dataset: Any, splits: Any) -> Any:
+    def _score_population(cls, jobs: Any, dataset: Any, splits: Any, metric: str = "score") -> Any:
         rows = [splits.train_rows(job.split) for job in jobs]
         scores = [job.estimator.score(dataset.X[r], dataset.y[r]) for job, r in zip(jobs, rows, strict=True)]
         return np.array(scores)

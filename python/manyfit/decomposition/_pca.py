@@ -243,9 +243,11 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
 
     @classmethod
     def _score_population(
-        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
         """Mean log-likelihood of every job on its left-out rows, from their covariance."""
+        if metric != "score":
+            return None
         scores: dict[int, float] = {}
         for folds in splits.groups:
             gram = dataset.made("fold Gram", folds) or dataset.made("fold Gram of X", folds)

@@ -279,7 +279,9 @@ class GradientDescentRegressor(RegressorMixin, _GradientDescent, LinearEstimator
             self.trace_["intercept"] = self.trace_["intercept"][:, 0]
 
     @classmethod
-    def _score_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> None:
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
+    ) -> None:
         """Left-out rows are predicted: there is no Gram."""
 
 

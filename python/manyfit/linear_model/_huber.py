@@ -184,9 +184,9 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
 
     @classmethod
     def _score_population(
-        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        return None if dataset.sparse else super()._score_population(jobs, dataset, splits)
+        return None if dataset.sparse else super()._score_population(jobs, dataset, splits, metric)
 
     def _fit_sklearn(self, dataset: Dataset, splits: Splits | None, split: int) -> None:
         if not (dataset.sparse and dataset.X.shape[0] * dataset.X.shape[1] <= DENSE):

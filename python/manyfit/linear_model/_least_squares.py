@@ -210,9 +210,11 @@ class LinearEstimator(Estimator):
 
     @classmethod
     def _score_population(
-        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
         """R^2 of every job on its left-out rows, from their moments."""
+        if metric not in ("score", "r2"):
+            return None
         errors = left_out_errors(jobs, dataset, splits)
         return None if errors is None else r2(*errors)
 

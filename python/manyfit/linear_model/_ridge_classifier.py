@@ -46,7 +46,7 @@ class LabelRegression(LinearEstimator):
 
     @classmethod
     def _score_population(
-        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
         return None  # accuracy needs the rows
 

@@ -1,0 +1,1 @@
+"""Searches for hyperparameters, and cross-validation, that share work among fits."""

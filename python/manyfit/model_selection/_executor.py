@@ -1,0 +1,135 @@
+"""Who computes. One process asks for trials and writes the study; executors evaluate what it hands them.
+
+Work is a batch of candidates on some splits. An executor may run several at once (`slots`), in this process,
+in worker processes, or on other machines; it answers in any order, and each piece of work exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from manyfit.model_selection._evaluator import Evaluation, Evaluator
+
+__all__ = ["Done", "Executor", "InProcess", "Task", "Work"]
+
+
+@dataclass
+class Task:
+    """What every worker needs to know: picklable, sent once."""
+
+    estimator: Any
+    X: Any
+    y: Any
+    splits: Sequence[tuple[Any, Any]]
+    scorer: Any
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    score_params: Mapping[str, Any] = field(default_factory=dict)
+    error_score: Any = np.nan
+    return_train_score: bool = False
+    n_jobs: int | None = None
+    measures: Sequence[
+        str
+    ] = ()  # of the model fitted on all rows: "latency_us", "model_bytes", "fit_seconds"
+
+    def evaluator(self) -> Evaluator:
+        return Evaluator(
+            self.estimator,
+            self.X,
+            self.y,
+            self.splits,
+            self.scorer,
+            fit_params=self.fit_params,
+            score_params=self.score_params,
+            error_score=self.error_score,
+            return_train_score=self.return_train_score,
+            n_jobs=self.n_jobs,
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """Candidates to evaluate."""
+
+    id: int
+    candidates: Sequence[Mapping[str, Any]]
+    splits: Sequence[int] | None = None  # None: all
+    measures: Sequence[str] = ()
+
+
+@dataclass
+class Done:
+    """What became of a piece of work.
+
+    `evaluations` holds, for each candidate, its evaluation on each split; `measures` a dict for each
+    candidate. `error` is set instead where no worker could finish it.
+    """
+
+    id: int
+    evaluations: list[list[Evaluation]] = field(default_factory=list)
+    measures: list[dict[str, float]] = field(default_factory=list)
+    error: str | None = None
+    seconds: float = 0.0
+    plan: str = ""  # what the worker shared so far
+
+
+class Executor(Protocol):
+    """Evaluates work for the one process that writes the study."""
+
+    slots: int  # how many pieces of work run at once
+
+    def start(self, task: Task) -> None:
+        """Make ready; called once, before any work."""
+
+    def submit(self, work: Work) -> None:
+        """Take a piece of work; at most `slots` are under way."""
+
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        """Block until some work is done, or the timeout (seconds) has passed: then an empty list.
+
+        KeyboardInterrupt passes through, and loses no work: the next call answers it.
+        """
+
+    def close(self, now: bool = False) -> None:
+        """Stop. `now` abandons what is under way."""
+
+
+def perform(evaluator: Evaluator, work: Work) -> Done:
+    """Evaluate a piece of work in this process."""
+    begin = perf_counter()
+    evaluations = evaluator.evaluate(work.candidates, work.splits)
+    return Done(
+        work.id,
+        evaluations,
+        [{} for _ in work.candidates],
+        None,
+        perf_counter() - begin,
+        str(evaluator.plan),
+    )
+
+
+class InProcess:
+    """Evaluates in this process, when asked for results."""
+
+    slots = 1
+
+    def start(self, task: Task) -> None:
+        self._evaluator = task.evaluator()
+        self._works: list[Work] = []
+
+    def submit(self, work: Work) -> None:
+        self._works.append(work)
+
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        if not self._works:
+            return []
+        done = perform(self._evaluator, self._works[0])
+        del self._works[0]
+        return [done]
+
+    def close(self, now: bool = False) -> None:
+        self._works.clear()

@@ -1,0 +1,88 @@
+"""What a search shared, what it did one by one, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+__all__ = ["Plan", "Share"]
+
+
+@dataclass
+class Share:
+    """Fits that were done alike.
+
+    Attributes
+    ----------
+    how : str
+        "population", "pipeline" or "one by one".
+    what : str
+        Name of the estimator, of the steps for a pipeline.
+    why : str
+        Why nothing more was shared; empty where there was nothing to share.
+    fits : int
+    passes : list of str
+        What was prepared from the data, one entry for each pass over X.
+    prefix_fits : int
+        How often steps of a pipeline were fitted, all told.
+    seconds : float
+        Wall-clock time.
+    """
+
+    how: str
+    what: str
+    why: str = ""
+    fits: int = 0
+    passes: list[str] = field(default_factory=list)
+    prefix_fits: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.fits} fit{'s' if self.fits != 1 else ''} of {self.what}"
+        if self.how == "one by one":
+            text += ", one by one"
+        elif self.how == "pipeline":
+            text += f", steps fitted {self.prefix_fits} times"
+        if self.passes:
+            kinds = ", ".join(dict.fromkeys(self.passes))
+            text += f", {len(self.passes)} pass{'es' if len(self.passes) != 1 else ''} over X ({kinds})"
+        return text + (f": {self.why}" if self.why else "")
+
+
+class Plan:
+    """What a search shared, in words (``str(plan)``) and numbers.
+
+    Attributes
+    ----------
+    shares : list of Share
+        Fits by the way they were done.
+    """
+
+    def __init__(self) -> None:
+        self.shares: list[Share] = []
+
+    @property
+    def fits(self) -> int:
+        return sum(share.fits for share in self.shares)
+
+    @property
+    def passes(self) -> int:
+        """Passes over X."""
+        return sum(len(share.passes) for share in self.shares)
+
+    def share(self, how: str, what: str, why: str = "") -> Share:
+        """The entry for fits done in some way, made at its first use."""
+        for share in self.shares:
+            if (share.how, share.what, share.why) == (how, what, why):
+                return share
+        self.shares.append(Share(how, what, why))
+        return self.shares[-1]
+
+    def __iter__(self) -> Iterator[Share]:
+        return iter(self.shares)
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.shares)) or "no fits"
+
+    def __repr__(self) -> str:
+        return f"<Plan: {self}>"
