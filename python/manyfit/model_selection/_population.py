@@ -169,6 +169,7 @@ def evaluate_population(
         share = evaluator.plan.share("population", cls.__name__)
         share.fits += len(jobs) - elsewhere
         share.passes += evaluator.dataset.passes[before:]
+        share.prepared = before > 0
         share.seconds += perf_counter() - begin
     if elsewhere:
         share = evaluator.plan.share("one by one", cls.__name__, "scikit-learn's solver")
