@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import joblib
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.model_selection._validation import _score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -23,7 +22,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
-from manyfit.model_selection._population import is_ours
+from manyfit.model_selection._population import is_ours, reads_answers_alone
 
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
@@ -218,7 +217,7 @@ class _Tree:
         evaluator = self.evaluator
         begin = perf_counter()
         train, test = evaluator.splits[self.split]
-        plain = _reads_predictions_alone(evaluator.scorer)
+        plain = reads_answers_alone(evaluator.scorer)
         whole = None if plain and not evaluator.return_estimator else self._assembled(i, model, branch.fitted)
         scored, rows = (model, branch) if plain else (whole, self.raw)
 
@@ -246,12 +245,6 @@ class _Tree:
             pipeline.steps[place] = (pipeline.steps[place][0], step)
         pipeline.steps[-1] = (pipeline.steps[-1][0], model)
         return pipeline
-
-
-def _reads_predictions_alone(scorer: Any) -> bool:
-    """Whether a scorer asks the last step for nothing but predictions or its own score."""
-    scorers = scorer._scorers.values() if isinstance(scorer, _MultimetricScorer) else [scorer]
-    return all(isinstance(each, _Scorer | _PassthroughScorer) for each in scorers)
 
 
 def _key(step: Any) -> Any:
