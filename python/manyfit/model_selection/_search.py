@@ -149,10 +149,13 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
         self.best_params_ = results["params"][self.best_index_]
 
     def _fit_best(self, rounds: _Rounds) -> None:
-        best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
+        parameters = clone(self.best_params_, safe=False)
         begin = perf_counter()
-        data = (rounds.X,) if rounds.y is None else (rounds.X, rounds.y)
-        best.fit(*data, **rounds.routed.estimator.fit)
+        best = rounds.last.fit_all(parameters)
+        if best is None:
+            best = clone(self.estimator).set_params(**parameters)
+            data = (rounds.X,) if rounds.y is None else (rounds.X, rounds.y)
+            best.fit(*data, **rounds.routed.estimator.fit)
         self.refit_time_ = perf_counter() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
@@ -201,18 +204,19 @@ class _Rounds:
         search = self.search
         candidates = list(candidate_params)
         splits = self._splits(cv or search._checked_cv_orig)
+        if not (candidates and splits):
+            raise ValueError(
+                "No fits were performed. Was the CV iterator empty? Were there no candidates? "
+                f"({type(search).__name__}: {len(candidates)} candidates, {len(splits)} splits)"
+            )
         if search.verbose > 0:
             total = len(candidates) * len(splits)
             print(
                 f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {total} fits"
             )
-        rows = self.evaluator(splits, search.plan_, search.verbose).evaluate(candidates)
+        self.last = self.evaluator(splits, search.plan_, search.verbose)
+        rows = self.last.evaluate(candidates)
         found = [evaluation for row in rows for evaluation in row]
-        if not found:
-            raise ValueError(
-                "No fits were performed. Was the CV iterator empty? Were there no candidates? "
-                f"({type(search).__name__}: {len(candidates)} candidates, {len(splits)} splits)"
-            )
         _warn_or_raise_about_fit_failures(found, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(found, search.error_score)

@@ -178,8 +178,9 @@ def test_refit(refit: Any) -> None:
     search = both(Ridge(), ALPHAS, X, y, cv=3, refit=refit)
     if refit:
         best = Ridge(**search.best_params_).fit(X, y)
-        np.testing.assert_array_equal(search.predict(X), best.predict(X))
-        np.testing.assert_array_equal(search.best_estimator_.coef_, best.coef_)
+        np.testing.assert_allclose(search.predict(X), best.predict(X), rtol=1e-10)
+        np.testing.assert_allclose(search.best_estimator_.coef_, best.coef_, rtol=1e-10)
+        assert vars(search.best_estimator_).keys() == vars(best).keys()
 
 
 def test_unsupervised() -> None:
