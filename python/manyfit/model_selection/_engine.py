@@ -53,7 +53,7 @@ class MemoryStore:
     """Keeps trials in this process."""
 
     def __init__(self, directions: Sequence[str], name: str | None, sampler: Any, pruner: Any) -> None:
-        self._record = Record()  # type: ignore[no-untyped-call]
+        self._record = Record()
         self.study = study_in_memory(directions, name, sampler, pruner, self._record)
         self.study_attrs: MutableMapping[str, Any] = {}
 
@@ -155,8 +155,8 @@ class Engine:
         Whom messages name.
     sampling, space, goals, rungs, schedule, store, executor
         What is asked, aimed at, in which steps, in which order, kept where and computed by whom.
-    stored : list of FrozenTrial
-        What a resumed study knows of the trials from ``schedule.first`` on.
+    known : list of FrozenTrial
+        Trials that the study holds; those from ``schedule.first`` on are not asked again.
     n_splits : int
     error_score : float or "raise"
     alone : bool
@@ -179,7 +179,7 @@ class Engine:
         store: Store,
         executor: Executor,
         *,
-        stored: Sequence[FrozenTrial] = (),
+        known: Sequence[FrozenTrial] = (),
         n_splits: int,
         error_score: Any = math.nan,
         alone: bool = False,
@@ -195,7 +195,10 @@ class Engine:
         self.schedule = schedule
         self.store = store
         self.executor = executor
-        self.stored = list(stored)
+        self.trials = list(known)
+        self.stored = self.trials[schedule.first :]
+        self.n_stored = len(self.trials)
+        self.settings: dict[int, dict[str, Any]] = {}
         self.n_splits = n_splits
         self.error_score = error_score
         self.alone = alone
@@ -203,7 +206,7 @@ class Engine:
         self.callbacks = callbacks
         self.verbose = verbose
         self.interrupted = False
-        self.plans: list[str] = []
+        self.plan = ""
         self._closing = False  # no more trials are asked
         self._stopping = False  # nor is work begun
         self._ready: list[tuple[int, int, int, Work, list[Member]]] = []  # a heap: by batch, then rung
@@ -266,7 +269,10 @@ class Engine:
     def _two_interrupts(self) -> Iterator[None]:
         """The first Ctrl-C lets what runs come to its end, the second is an interrupt as ever."""
         usual = signal.default_int_handler
-        if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != usual:
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) != usual
+        ):
             yield
             return
 
@@ -377,8 +383,7 @@ class Engine:
 
     def _receive(self, done: Done) -> None:
         batch, members = self._under_way.pop(done.id)
-        if done.plan:
-            self.plans.append(done.plan)
+        self.plan = done.plan or self.plan
         splits = self.rungs.splits(members[0].rung) or range(self.n_splits)
         for i, member in enumerate(members):
             if done.error is not None:
@@ -454,6 +459,7 @@ class Engine:
     def _end(self, member: Member, state: TrialState | None = None) -> None:
         trial = self._frozen(member, state)
         member.state = trial.state
+        self.settings[trial.number] = member.settings
         self._ended[trial.number] = trial
         self._unwritten[trial.number] = trial
 
@@ -464,7 +470,9 @@ class Engine:
         evaluations = [member.evaluations.get(split) for split in range(self.n_splits)]
         seen = [each for each in evaluations if each is not None]
         system = {
-            key: value for key, value in live.system_attrs.items() if not key.startswith("tpe:relative_params")
+            key: value
+            for key, value in live.system_attrs.items()
+            if not key.startswith("tpe:relative_params")
         }
         values: list[float] | None = None
         if error is not None:
@@ -514,6 +522,7 @@ class Engine:
         self.store.write(ready)
         for trial in ready:
             del self._unwritten[trial.number]
+        self.trials += ready
         self._written = number
         for callback in self.callbacks:
             batch_end = getattr(callback, "on_batch_end", None)

@@ -68,7 +68,8 @@ class Done:
     """What became of a piece of work.
 
     `evaluations` holds, for each candidate, its evaluation on each split; `measures` a dict for each
-    candidate, in which "error" is the traceback of a measurement that failed. `error` is set instead where no worker could finish it.
+    candidate, in which "error" is the traceback of a measurement that failed. `error` is set
+    instead where no worker could finish it.
     """
 
     id: int

@@ -130,7 +130,7 @@ def read_constraints(owner: str, constraints: Any) -> list[Constraint]:
     if constraints is None or callable(constraints):
         return []
     if isinstance(constraints, Mapping):
-        texts = []
+        texts: list[Any] = []
         for name, rest in constraints.items():
             if not isinstance(rest, str):
                 raise ValueError(
@@ -191,9 +191,7 @@ class Goals:
         return [self.value(name, evaluations, measures) for name in self.names]
 
     @staticmethod
-    def value(
-        name: str, evaluations: Sequence[Mapping[str, Any]], measures: Mapping[str, Any]
-    ) -> float:
+    def value(name: str, evaluations: Sequence[Mapping[str, Any]], measures: Mapping[str, Any]) -> float:
         if name in MEASURES:
             return float(measures[name])
         return float(np.mean([score_of(each["test_scores"], name) for each in evaluations]))
@@ -237,7 +235,9 @@ def read_goals(
     named = list(objectives or [])
     if len(set(named)) < len(named):
         raise ValueError(f"{owner}: objectives must be different, got {objectives!r}")
-    wanted = [name for name in dict.fromkeys([*named, *(each.name for each in bounds)]) if name not in MEASURES]
+    wanted = [
+        name for name in dict.fromkeys([*named, *(each.name for each in bounds)]) if name not in MEASURES
+    ]
     scorer: Any
     if callable(scoring):
         scorer = scoring
@@ -293,7 +293,9 @@ def _scorer(owner: str, estimator: Any, name: Any, known: Sequence[str] | Mappin
 def _directions(owner: str, directions: Any, names: Sequence[str], inferred: list[str]) -> list[str]:
     if directions is None:
         return inferred
-    given = [directions] if isinstance(directions, str) else [getattr(each, "name", each) for each in directions]
+    given = (
+        [directions] if isinstance(directions, str) else [getattr(each, "name", each) for each in directions]
+    )
     for each in given:
         if not isinstance(each, str) or each.lower() not in ("minimize", "maximize"):
             raise ValueError(f"{owner}: directions must be 'minimize' or 'maximize', got {each!r}")

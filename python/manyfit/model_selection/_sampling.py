@@ -80,7 +80,7 @@ class Ledger(Record):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.shown = 0
         self.live = range(0)
         self.end = 0
@@ -114,7 +114,7 @@ def study_in_memory(
     storage: Record | None = None,
 ) -> optuna.Study:
     """A study in a storage of its own, made without a word."""
-    storage = Record() if storage is None else storage  # type: ignore[no-untyped-call]
+    storage = Record() if storage is None else storage
     kinds = [optuna.study.StudyDirection[direction.upper()] for direction in directions]
     with quiet():
         storage.create_new_study(kinds, name)
@@ -227,9 +227,9 @@ class Sampling:
         `stored` is the trial of that number in a study that is resumed.
         """
         number = self.n_asked
-        if stored is None and isinstance(self.sampler, GridSampler):
-            if len(self._met) >= self.sampler._n_min_trials:
-                raise Exhausted
+        size = getattr(self.sampler, "_n_min_trials", None)  # of a grid
+        if stored is None and size is not None and len(self._met) >= size:
+            raise Exhausted
         if stored is not None and self.stateless:
             asked = self._as_asked(stored)
             self.ledger.append(asked)
@@ -245,7 +245,10 @@ class Sampling:
             self.ledger.withdraw()
             raise
         trial = self.ledger.trials[number]
-        if stored is not None and (stored.params, stored.distributions) != (trial.params, trial.distributions):
+        if stored is not None and (stored.params, stored.distributions) != (
+            trial.params,
+            trial.distributions,
+        ):
             trial = copy.copy(trial)
             trial.params, trial.distributions = stored.params, stored.distributions
             self.ledger.trials[number] = trial
@@ -288,7 +291,7 @@ class Sampling:
     def _as_asked(self, trial: FrozenTrial) -> FrozenTrial:
         asked = copy.copy(trial)
         asked.state = TrialState.RUNNING
-        asked.values = None  # type: ignore[assignment]
+        asked.values = None
         asked.datetime_complete = None
         asked.user_attrs = {}
         asked.intermediate_values = {}

@@ -133,7 +133,7 @@ class Space:
             return self._choices(name, entry.choices)
         if isinstance(entry, BaseDistribution):
             step = getattr(entry, "step", None)
-            if step is not None and entry.single() and (isinstance(step, float) or step > 1):  # type: ignore[no-untyped-call]
+            if step is not None and entry.single() and (isinstance(step, float) or step > 1):
                 raise self._error(name, "have a step <= high - low", entry)
             return Parameter(name, entry)
         if _is_scipy(entry):
