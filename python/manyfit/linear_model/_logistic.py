@@ -278,7 +278,9 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
         """Accuracy on the left-out rows, of all models in one pass."""
-        if metric not in ("score", "accuracy") or any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+        if metric not in ("score", "accuracy") or any(
+            job.estimator.fit_backend_ != "manyfit" for job in jobs
+        ):
             return None
         classes, _ = dataset.labels(jobs[0].estimator)
         if any(len(job.estimator.classes_) != len(classes) for job in jobs):
