@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -10,16 +13,33 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import _num_samples
 
 from manyfit.base import Estimator
 from manyfit.dataset import Dataset
+from manyfit.model_selection._pipeline import beginning, evaluate_pipelines, steps_of, why_no_pipeline
 from manyfit.model_selection._plan import Plan
-from manyfit.model_selection._population import train_and_score, why_not
+from manyfit.model_selection._population import evaluate_population, why_no_population
 from manyfit.splits import Splits
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluation", "Evaluator"]
 
+# As scikit-learn's _fit_and_score returns it: fit_error (a traceback or None), test_scores (a number, or a
+# dict of numbers by metric), train_scores, n_test_samples, fit_time and score_time in seconds, estimator.
 Evaluation = dict[str, Any]
+
+
+@dataclass
+class Group:
+    """Candidates that are fitted alike; `how`, `what` and `why` as in a plan's Share."""
+
+    how: str
+    what: str
+    why: str
+    members: list[int] = field(default_factory=list)
+    models: list[Any] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list)  # equal for members that share what is costly
 
 
 class Evaluator:
@@ -42,6 +62,8 @@ class Evaluator:
     return_train_score, return_estimator : bool, default=False
     n_jobs : int, default=None
         Threads of a population; processes for other estimators, as in joblib.
+    dataset : Dataset, default=None
+        Prepared forms of `X`, `y` and the weights in `fit_params`; None makes one.
 
     Attributes
     ----------
@@ -65,6 +87,8 @@ class Evaluator:
         n_jobs: int | None = None,
         pre_dispatch: Any = "2*n_jobs",
         verbose: int = 0,
+        dataset: Dataset | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.estimator = estimator
         self.X = X
@@ -79,84 +103,165 @@ class Evaluator:
         self.n_jobs = n_jobs
         self.pre_dispatch = pre_dispatch
         self.verbose = verbose
-        self.plan = Plan()
-        self.dataset = Dataset(X, y, self.fit_params.get("sample_weight"))
-        self._cut: Splits | None = None
+        self.plan = Plan() if plan is None else plan
+        if dataset is None:
+            dataset = Dataset(X, y, self.fit_params.get("sample_weight"))
+        self.dataset = dataset
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        # Prepared forms stay where they were made.
+        state = dict(vars(self))
+        state.pop("cut", None)
+        state.pop("cut_to_train", None)
+        state["dataset"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.dataset = Dataset(self.X, self.y, self.fit_params.get("sample_weight"))
+
+    @cached_property
     def cut(self) -> Splits:
         """The splits as kernels take them."""
-        if self._cut is None:
-            self._cut = Splits(self.dataset_rows, self.splits)
-        return self._cut
+        return Splits(_num_samples(self.X), self.splits)
 
-    @property
-    def dataset_rows(self) -> int:
-        from sklearn.utils.validation import _num_samples
+    @cached_property
+    def cut_to_train(self) -> Splits:
+        """Splits that test on the rows they train on."""
+        return Splits(_num_samples(self.X), [(train, train) for train, _ in self.splits])
 
-        return int(_num_samples(self.X))
+    def groups(self, candidates: Sequence[Mapping[str, Any]]) -> list[Group]:
+        """The candidates by the way they are fitted."""
+        self._assert_names(candidates)
+        if not isinstance(self.estimator, Estimator | Pipeline):
+            name, why = type(self.estimator).__name__, why_no_population(self, self.estimator)
+            places = list(range(len(candidates)))
+            return [Group("one by one", name, why, places, [self.estimator] * len(places), list(places))]
+        found: dict[tuple[str, str, str], Group] = {}
+        for i, entry in enumerate(candidates):
+            model = self._candidate(entry)
+            how, why, part = self._route(model)
+            what = steps_of(model)
+            group = found.setdefault((how, what, why), Group(how, what, why))
+            group.members.append(i)
+            group.models.append(model)
+            group.parts.append(i if part is None else part)
+        return list(found.values())
+
+    def _route(self, model: Any) -> tuple[str, str, Any]:
+        """How a candidate is fitted, why not otherwise, and a key of what it shares (None: nothing)."""
+        why = why_no_population(self, model)
+        if not why:
+            return "population", "", 0
+        if not isinstance(model, Pipeline):
+            return "one by one", why, None
+        why_alone = why_no_pipeline(self, model)
+        return ("one by one", why_alone, None) if why_alone else ("pipeline", "", beginning(model))
 
     def evaluate(
         self, candidates: Sequence[Mapping[str, Any]], splits: Sequence[int] | None = None
     ) -> list[list[Evaluation]]:
-        """Evaluations of every candidate (a dict of parameters) on some splits (None: all), by candidate.
-
-        An evaluation is a dict with the entries of scikit-learn's ``_fit_and_score``: "fit_error" (a
-        traceback or None), "test_scores" (a number, or a dict of numbers by metric), "train_scores",
-        "n_test_samples", "fit_time", "score_time" in seconds, and "estimator".
-        """
+        """Evaluations of every candidate (a dict of parameters) on some splits (None: all), by candidate."""
         chosen = list(range(len(self.splits))) if splits is None else list(splits)
-        results: list[list[Evaluation | None]] = [[None] * len(chosen) for _ in candidates]
-        models = [
-            clone(self.estimator).set_params(**{k: clone(v, safe=False) for k, v in entry.items()})
-            for entry in candidates
-        ]
-        together: dict[type[Estimator], list[int]] = {}
-        for i, model in enumerate(models):
-            if not why_not(self, model):
-                together.setdefault(type(model), []).append(i)
-        for members in together.values():
-            done = train_and_score(self, [models[i] for i in members], chosen)
-            for i, row in zip(members, done or [], strict=False):
-                results[i] = list(row)
-        alone = [(i, j) for i, row in enumerate(results) for j, done in enumerate(row) if done is None]
+        results: list[list[Evaluation] | None] = [None] * len(candidates)
+        pipelines: list[tuple[int, Any]] = []
+        why = [""] * len(candidates)
+        for group in self.groups(candidates):
+            if group.how == "population":
+                self._in_parts(group.members, group.models, chosen, results)
+            elif group.how == "pipeline":
+                pipelines += zip(group.members, group.models, strict=True)
+            for i in group.members:
+                why[i] = group.why
+        if pipelines:
+            done = evaluate_pipelines(self, [model for _, model in pipelines], chosen)
+            for (i, _), row in zip(pipelines, done, strict=True):
+                results[i] = row
+        alone = [i for i, row in enumerate(results) if row is None]
         if alone:
-            self._one_by_one(candidates, models, chosen, alone, results)
-        return results  # type: ignore[return-value]
+            self._one_by_one(candidates, alone, chosen, why, results)
+        return [row for row in results if row is not None]
+
+    def _assert_names(self, candidates: Sequence[Mapping[str, Any]]) -> None:
+        """Raise scikit-learn's error for a parameter there is not, with the nearest name there is."""
+        names = self.estimator.get_params() if hasattr(self.estimator, "get_params") else {}
+        for entry in candidates:
+            if entry.keys() <= names.keys():
+                continue
+            try:
+                clone(self.estimator).set_params(**{k: clone(v, safe=False) for k, v in entry.items()})
+            except ValueError as error:
+                unknown = next((name for name in entry if name not in names), "")
+                near = get_close_matches(unknown, names, n=1)
+                if not near or not str(error).startswith("Invalid parameter"):
+                    raise
+                raise ValueError(f"{error} (did you mean {near[0]!r} instead of {unknown!r}?)") from None
+
+    def _candidate(self, entry: Mapping[str, Any]) -> Any:
+        values = {name: clone(value, safe=False) for name, value in entry.items()}
+        if isinstance(self.estimator, Estimator) and entry.keys() <= self._parameters.keys():
+            return type(self.estimator)(**{**self._parameters, **values})
+        return clone(self.estimator).set_params(**values)
+
+    @cached_property
+    def _parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = clone(self.estimator).get_params(deep=False)
+        return parameters
+
+    def _in_parts(
+        self,
+        members: list[int],
+        models: list[Any],
+        chosen: list[int],
+        results: list[list[Evaluation] | None],
+    ) -> None:
+        """Evaluate a population; where it fails, its halves, so that the cause ends up alone."""
+        done = evaluate_population(self, models, chosen)
+        if done is not None:
+            for i, row in zip(members, done, strict=True):
+                results[i] = row
+        elif len(members) > 1:
+            middle = len(members) // 2
+            self._in_parts(members[:middle], models[:middle], chosen, results)
+            self._in_parts(members[middle:], models[middle:], chosen, results)
 
     def _one_by_one(
         self,
         candidates: Sequence[Mapping[str, Any]],
-        models: Sequence[Any],
+        alone: Sequence[int],
         chosen: Sequence[int],
-        alone: Sequence[tuple[int, int]],
-        results: list[list[Evaluation | None]],
+        why: Sequence[str],
+        results: list[list[Evaluation] | None],
     ) -> None:
         begin = perf_counter()
+        # As scikit-learn does it, so that whatever works there works here.
         done = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)(
             delayed(_fit_and_score)(
                 clone(self.estimator),
                 self.X,
                 self.y,
-                train=self.splits[chosen[j]][0],
-                test=self.splits[chosen[j]][1],
-                parameters=dict(candidates[i]),
+                train=self.splits[k][0],
+                test=self.splits[k][1],
+                parameters=candidates[i],
                 scorer=self.scorer,
                 fit_params=self.fit_params,
                 score_params=self.score_params,
                 return_train_score=self.return_train_score,
                 return_n_test_samples=True,
                 return_times=True,
+                return_parameters=False,
                 return_estimator=self.return_estimator,
                 error_score=self.error_score,
                 verbose=self.verbose,
-                split_progress=(chosen[j], len(self.splits)),
+                split_progress=(k, len(self.splits)),
                 candidate_progress=(i, len(candidates)),
             )
-            for i, j in alone
+            for i in alone
+            for k in chosen
         )
-        for (i, j), evaluation in zip(alone, done, strict=True):
-            results[i][j] = evaluation
-            share = self.plan.share("one by one", type(models[i]).__name__, why_not(self, models[i]))
-            share.fits += 1
-            share.seconds += (perf_counter() - begin) / len(alone)
+        seconds = perf_counter() - begin
+        for place, i in enumerate(alone):
+            results[i] = done[place * len(chosen) : (place + 1) * len(chosen)]
+            share = self.plan.share("one by one", steps_of(self.estimator), why[i] or "a fit failed")
+            share.fits += len(chosen)
+            share.seconds += seconds / len(alone)

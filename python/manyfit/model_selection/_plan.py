@@ -23,8 +23,6 @@ class Share:
     fits : int
     passes : list of str
         What was prepared from the data, one entry for each pass over X.
-    prefix_fits : int
-        How often steps of a pipeline were fitted, all told.
     seconds : float
         Wall-clock time.
     """
@@ -34,15 +32,12 @@ class Share:
     why: str = ""
     fits: int = 0
     passes: list[str] = field(default_factory=list)
-    prefix_fits: int = 0
     seconds: float = 0.0
 
     def __str__(self) -> str:
         text = f"{self.fits} fit{'s' if self.fits != 1 else ''} of {self.what}"
         if self.how == "one by one":
             text += ", one by one"
-        elif self.how == "pipeline":
-            text += f", steps fitted {self.prefix_fits} times"
         if self.passes:
             kinds = ", ".join(dict.fromkeys(self.passes))
             text += f", {len(self.passes)} pass{'es' if len(self.passes) != 1 else ''} over X ({kinds})"
@@ -56,10 +51,19 @@ class Plan:
     ----------
     shares : list of Share
         Fits by the way they were done.
+    steps : dict of str to int
+        How often a step of a pipeline was fitted, by the name of its class; candidates that begin alike share it.
+    seconds : float
+        Wall-clock time of the search.
+    estimate : float or None
+        What ``explain`` had predicted of it.
     """
 
     def __init__(self) -> None:
         self.shares: list[Share] = []
+        self.steps: dict[str, int] = {}
+        self.seconds = 0.0
+        self.estimate: float | None = None
 
     @property
     def fits(self) -> int:
@@ -82,7 +86,10 @@ class Plan:
         return iter(self.shares)
 
     def __str__(self) -> str:
-        return "; ".join(map(str, self.shares)) or "no fits"
+        parts = [str(share) for share in self.shares]
+        if self.steps:
+            parts.append("steps fitted: " + ", ".join(f"{name} {n}" for name, n in self.steps.items()))
+        return "; ".join(parts) or "no fits"
 
     def __repr__(self) -> str:
         return f"<Plan: {self}>"

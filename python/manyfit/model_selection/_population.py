@@ -2,107 +2,184 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import clone
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, root_mean_squared_error
 from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.model_selection._validation import _score
 from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params
 
 from manyfit.base import Estimator, Job
+from manyfit.dataset import Dataset
+from manyfit.splits import Splits
 
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
 
-__all__ = ["metric_name", "train_and_score", "why_not"]
+__all__ = ["Rows", "evaluate_population", "is_ours", "metric_name", "why_no_population"]
 
-# Metrics that moments or sums over the left-out rows may tell: function, sign, response.
+# Metrics that moments or sums over the left-out rows may tell: scikit-learn's function, sign and response.
 _METRICS = {
-    (r2_score, 1): "r2",
-    (mean_squared_error, -1): "neg_mean_squared_error",
-    (root_mean_squared_error, -1): "neg_root_mean_squared_error",
-    (accuracy_score, 1): "accuracy",
-    (log_loss, -1): "neg_log_loss",
+    (r2_score, 1, "predict"): "r2",
+    (mean_squared_error, -1, "predict"): "neg_mean_squared_error",
+    (root_mean_squared_error, -1, "predict"): "neg_root_mean_squared_error",
+    (accuracy_score, 1, "predict"): "accuracy",
+    (log_loss, -1, "predict_proba"): "neg_log_loss",
 }
 
 
 def metric_name(scorer: Any) -> str | None:
     """scikit-learn's name of the metric a scorer computes, "score" for the estimator's own; None for others."""
-    if isinstance(scorer, _PassthroughScorer):
+    if type(scorer) is _PassthroughScorer:
         return "score"
-    if isinstance(scorer, _Scorer) and not scorer._kwargs:
-        return _METRICS.get((scorer._score_func, scorer._sign))
+    if type(scorer) is _Scorer and not scorer._kwargs:
+        return _METRICS.get((scorer._score_func, scorer._sign, scorer._response_method))
     return None
 
 
-def why_not(evaluator: Evaluator, model: Any) -> str:
+def is_ours(model: Any) -> bool:
+    """Whether `model` fits, predicts and scores by our own methods, none of them overridden by a user."""
+    return isinstance(model, Estimator) and type(model).__module__.startswith("manyfit.")
+
+
+def why_no_population(evaluator: Evaluator, model: Any) -> str:
     """Why a candidate is not fitted as part of a population; empty where it is."""
-    if not isinstance(model, Estimator) or not type(model).fit.__module__.startswith("manyfit."):
-        return "not an estimator of manyfit"
+    if not is_ours(model):
+        return "no estimator of manyfit"
+    if hasattr(model, "_skl_callbacks"):
+        return "callbacks watch each fit"
     others = sorted(evaluator.fit_params.keys() - {"sample_weight"})
     if others:
         return f"fit takes {', '.join(others)}"
     return ""
 
 
-def train_and_score(
+class Rows:
+    """The rows of one split to score on, cut once for all models."""
+
+    def __init__(self, evaluator: Evaluator, model: Any, split: int, train: bool) -> None:
+        rows, left_out = evaluator.splits[split]
+        if train:
+            self.X, self.y = _safe_split(model, evaluator.X, evaluator.y, rows)
+        else:
+            self.X, self.y = _safe_split(model, evaluator.X, evaluator.y, left_out, rows)
+        chosen = rows if train else left_out
+        self.params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=chosen)
+
+    def score(self, model: Any, scorer: Any, error_score: Any) -> Any:
+        """A number, or a dict of numbers."""
+        return _score(model, self.X, self.y, scorer, self.params, error_score)
+
+
+class Scores:
+    """Scores of the jobs of a population, from the core where it knows the metric."""
+
+    def __init__(self, evaluator: Evaluator, jobs: Sequence[Job], train: bool) -> None:
+        self.evaluator = evaluator
+        self.train = train
+        self.several = isinstance(evaluator.scorer, _MultimetricScorer)
+        scorers = evaluator.scorer._scorers if self.several else {"score": evaluator.scorer}
+        self.known: dict[str, NDArray[np.float64]] = {}
+        if _same_weights(evaluator.fit_params, evaluator.score_params):
+            cut = evaluator.cut_to_train if train else evaluator.cut
+            for name, scorer in scorers.items():
+                values = _from_core(jobs, evaluator.dataset, cut, metric_name(scorer))
+                if values is not None:
+                    self.known[name] = values
+        self.left = {name: scorer for name, scorer in scorers.items() if name not in self.known}
+        self._rows: tuple[int, Rows] | None = None
+
+    def of(self, b: int, job: Job) -> Any:
+        """Score of job b: a number, or a dict of numbers."""
+        scores = {name: float(values[b]) for name, values in self.known.items()}
+        if self.left:
+            if self._rows is None or self._rows[0] != job.split:
+                self._rows = job.split, Rows(self.evaluator, job.estimator, job.split, self.train)
+            scorer = self.evaluator.scorer
+            if self.several and self.known:
+                scorer = _MultimetricScorer(scorers=self.left, raise_exc=scorer._raise_exc)
+            found = self._rows[1].score(job.estimator, scorer, self.evaluator.error_score)
+            if not self.several:
+                return found
+            scores.update(found)
+            scores = {name: scores[name] for name in self.evaluator.scorer._scorers}
+        return scores if self.several else scores["score"]
+
+
+def _same_weights(fit_params: Mapping[str, Any], score_params: Mapping[str, Any]) -> bool:
+    """Whether scores are weighted as the fits are: the core knows one set of weights."""
+    return not (fit_params or score_params) or (
+        fit_params.keys() == score_params.keys() == {"sample_weight"}
+        and fit_params["sample_weight"] is score_params["sample_weight"]
+    )
+
+
+def _from_core(
+    jobs: Sequence[Job], dataset: Dataset, cut: Splits, metric: str | None
+) -> NDArray[np.float64] | None:
+    if metric is None:
+        return None
+    values = type(jobs[0].estimator)._score_population(jobs, dataset, cut, metric)
+    return values if values is not None and np.isfinite(values).all() else None
+
+
+def evaluate_population(
     evaluator: Evaluator, models: Sequence[Any], splits: Sequence[int]
 ) -> list[list[Evaluation]] | None:
     """Evaluations by model and split, or None where a fit failed: then each is to be tried alone."""
-    jobs = [Job(clone(model), split) for model in models for split in splits]
+    cls = type(models[0])
+    jobs = [Job(_copy(model, evaluator.n_jobs), split) for split in splits for model in models]
     begin = perf_counter()
     before = len(evaluator.dataset.passes)
-    cls = type(models[0])
     try:
         cls._train(jobs, evaluator.dataset, evaluator.cut)
     except Exception:
         return None
     trained = perf_counter()
-    share = evaluator.plan.share("population", cls.__name__)
-    share.fits += len(jobs)
-    share.passes += evaluator.dataset.passes[before:]
-    scorers = (
-        evaluator.scorer._scorers
-        if isinstance(evaluator.scorer, _MultimetricScorer)
-        else {"score": evaluator.scorer}
-    )
-    known = {}
-    if evaluator.fit_params.keys() == evaluator.score_params.keys():
-        for name, scorer in scorers.items():
-            metric = metric_name(scorer)
-            if metric is not None:
-                scores = cls._score_population(jobs, evaluator.dataset, evaluator.cut, metric)
-                if scores is not None:
-                    known[name] = scores
-    rows: list[list[Evaluation]] = []
+    test = Scores(evaluator, jobs, train=False)
+    shared = (perf_counter() - trained) / len(jobs)
+    rows: list[list[Evaluation]] = [[] for _ in models]
     for b, job in enumerate(jobs):
         start = perf_counter()
-        train, test = evaluator.splits[job.split]
-        if len(known) == len(scorers):
-            scores = {name: float(values[b]) for name, values in known.items()}
-            test_scores: Any = scores if isinstance(evaluator.scorer, _MultimetricScorer) else scores["score"]
-        else:
-            X, y = _safe_split(job.estimator, evaluator.X, evaluator.y, test, train)
-            test_scores = _score(job.estimator, X, y, evaluator.scorer, {}, evaluator.error_score)
-        evaluation: Evaluation = {
-            "fit_error": None,
-            "test_scores": test_scores,
-            "n_test_samples": len(test),
-            "fit_time": (trained - begin) / len(jobs),
-        }
-        if evaluator.return_train_score:
-            X, y = _safe_split(job.estimator, evaluator.X, evaluator.y, train)
-            evaluation["train_scores"] = _score(
-                job.estimator, X, y, evaluator.scorer, {}, evaluator.error_score
-            )
-        if evaluator.return_estimator:
-            evaluation["estimator"] = job.estimator
-        evaluation["score_time"] = perf_counter() - start
-        if b % len(splits) == 0:
-            rows.append([])
-        rows[-1].append(evaluation)
-    share.seconds += perf_counter() - begin
+        rows[b % len(models)].append(
+            {
+                "fit_error": None,
+                "test_scores": test.of(b, job),
+                "n_test_samples": len(evaluator.splits[job.split][1]),
+                "fit_time": (trained - begin) / len(jobs),
+                "score_time": shared + perf_counter() - start,
+            }
+        )
+    evaluations = [rows[b % len(models)][b // len(models)] for b in range(len(jobs))]
+    if evaluator.return_train_score:
+        train = Scores(evaluator, jobs, train=True)
+        for b, job in enumerate(jobs):
+            evaluations[b]["train_scores"] = train.of(b, job)
+    if evaluator.return_estimator:
+        for b, job in enumerate(jobs):
+            job.estimator.n_jobs = models[b % len(models)].n_jobs
+            evaluations[b]["estimator"] = job.estimator
+    elsewhere = sum(job.estimator.fit_backend_ != "manyfit" for job in jobs)
+    if len(jobs) > elsewhere:
+        share = evaluator.plan.share("population", cls.__name__)
+        share.fits += len(jobs) - elsewhere
+        share.passes += evaluator.dataset.passes[before:]
+        share.seconds += perf_counter() - begin
+    if elsewhere:
+        share = evaluator.plan.share("one by one", cls.__name__, "scikit-learn's solver")
+        share.fits += elsewhere
     return rows
+
+
+def _copy(model: Any, n_jobs: int | None) -> Any:
+    """An unfitted model's twin. Not clone(), which costs more than many a fit here."""
+    twin = object.__new__(type(model))
+    vars(twin).update(vars(model))
+    if n_jobs is not None and twin.n_jobs is None:
+        twin.n_jobs = n_jobs
+    return twin
