@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.logger import short_format_time
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.pipeline import Pipeline
@@ -179,6 +180,8 @@ class Evaluator:
             done = evaluate_pipelines(self, [model for _, model in pipelines], chosen)
             for (i, _), row in zip(pipelines, done, strict=True):
                 results[i] = row
+        if self.verbose > 1:
+            self._announce(candidates, chosen, results)
         alone = [i for i, row in enumerate(results) if row is None]
         if alone:
             self._one_by_one(candidates, alone, chosen, why, results)
@@ -233,6 +236,27 @@ class Evaluator:
             middle = len(members) // 2
             self._in_parts(members[:middle], models[:middle], chosen, results)
             self._in_parts(members[middle:], models[middle:], chosen, results)
+
+    def _announce(
+        self,
+        candidates: Sequence[Mapping[str, Any]],
+        chosen: Sequence[int],
+        results: Sequence[list[Evaluation] | None],
+    ) -> None:
+        """Print a line for each fit, as scikit-learn does for those done one by one."""
+        for entry, row in zip(candidates, results, strict=True):
+            params = ", ".join(f"{name}={entry[name]}" for name in sorted(entry))
+            for k, evaluation in zip(chosen, row or [], strict=False):
+                place = f" {k + 1}/{len(self.splits)}" if self.verbose > 2 else ""
+                scores = evaluation["test_scores"]
+                if isinstance(scores, dict):
+                    told = "".join(f" {name}: (test={value:.3f})" for name, value in sorted(scores.items()))
+                else:
+                    told = f", score={scores:.3f}"
+                told = told if self.verbose > 2 else ""
+                spent = short_format_time(evaluation["fit_time"] + evaluation["score_time"])
+                head, tail = f"[CV{place}] END ", f"{params};{told} total time={spent}"
+                print(head + "." * (80 - len(head) - len(tail)) + tail)
 
     def _one_by_one(
         self,
