@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
 
 __all__ = [
+    "Scores",
     "evaluate_population",
     "fit_on_all",
     "is_ours",
