@@ -21,7 +21,13 @@ from manyfit.base import Estimator
 from manyfit.dataset import Dataset
 from manyfit.model_selection._pipeline import beginning, evaluate_pipelines, steps_of, why_no_pipeline
 from manyfit.model_selection._plan import Plan
-from manyfit.model_selection._population import evaluate_population, fit_on_all, why_no_population
+from manyfit.model_selection._population import (
+    evaluate_population,
+    fit_on_all,
+    settable,
+    twin,
+    why_no_population,
+)
 from manyfit.splits import Splits
 
 __all__ = ["Evaluation", "Evaluator"]
@@ -210,15 +216,25 @@ class Evaluator:
                 raise ValueError(f"{error} (did you mean {near[0]!r} instead of {unknown!r}?)") from None
 
     def _candidate(self, entry: Mapping[str, Any]) -> Any:
+        """The estimator with parameters set: ``clone(estimator).set_params(**entry)``, but cheap in common cases."""
         values = {name: clone(value, safe=False) for name, value in entry.items()}
-        if isinstance(self.estimator, Estimator) and entry.keys() <= self._parameters.keys():
-            return type(self.estimator)(**{**self._parameters, **values})
+        if isinstance(self._base, Estimator) and entry.keys() <= vars(self._base).keys():
+            return twin(self._base, values)
+        if type(self._base) is Pipeline:
+            by_step: dict[str, dict[str, Any]] = {}
+            for name, value in values.items():
+                step, _, parameter = name.partition("__")
+                by_step.setdefault(step, {})[parameter] = value
+            steps = dict(self._base.steps)
+            if all(step in steps and settable(steps[step], own) for step, own in by_step.items()):
+                # Steps are shared where nothing is set: whoever fits one clones it.
+                changed = {step: twin(steps[step], own) for step, own in by_step.items()}
+                return twin(self._base, {"steps": list({**steps, **changed}.items())})
         return clone(self.estimator).set_params(**values)
 
     @cached_property
-    def _parameters(self) -> dict[str, Any]:
-        parameters: dict[str, Any] = clone(self.estimator).get_params(deep=False)
-        return parameters
+    def _base(self) -> Any:
+        return clone(self.estimator)
 
     def _in_parts(
         self,
