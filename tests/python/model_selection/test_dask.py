@@ -166,16 +166,17 @@ def test_worker_killed_in_the_middle(client: Any, tmp_path: Path) -> None:
     executor.close()
 
 
-def test_one_candidate_kills(client: Any) -> None:
+def test_one_candidate_kills(cluster: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     executor = DaskWorkers(client)
     executor.start(Task(Odd(), X, Y, SPLITS, prediction))
-    done = run(executor, [Work(0, [{"value": 1.0}, {"do": "kill"}]), Work(1, [{"do": "kill"}])])
-    assert scores(done[0])[0] == [1.0] * 3
-    assert all(
-        "Dask workers that evaluated this candidate died" in e["fit_error"] for e in done[0].evaluations[1]
-    )
-    assert done[1].error is not None
-    assert "Dask workers that evaluated this candidate died" in done[1].error
+    died = "Dask workers that evaluated this candidate died"
+    done = run(executor, [Work(0, [{"do": "kill"}])])
+    assert died in str(done[0].error)
+    done = run(executor, [Work(1, [{"value": 1.0}, {"do": "kill"}])])
+    assert all(died in each["fit_error"] for each in done[1].evaluations[1])
+    # The sound one may have been on the way to the worker that died.
+    assert scores(done[1])[0] == [1.0] * 3 or died in done[1].evaluations[0][0]["fit_error"]
     executor.close()
 
 
