@@ -12,7 +12,7 @@ from manyfit.base import Job
 from manyfit.dataset import Dataset
 from manyfit.splits import Splits
 
-__all__ = ["left_out_accuracy", "left_out_models", "left_out_scores"]
+__all__ = ["known_model", "left_out_accuracy", "left_out_models", "left_out_scores"]
 
 # Scores of so many numbers at once.
 BLOCK = 1 << 22
@@ -138,12 +138,16 @@ def left_out_models(
 
 def _models(jobs: Sequence[Job], found: Iterator[tuple[int, NDArray[Any]]]) -> Iterator[tuple[int, Any]]:
     for b, scores in found:
-        model = jobs[b].estimator
-        known = object.__new__(_known_class(type(model)))
-        known.__dict__.update(model.__dict__)
-        single = model.coef_.ndim == 1 or (hasattr(model, "decision_function") and scores.shape[1] == 1)
-        known._known = scores[:, 0] if single else scores
-        yield b, known
+        yield b, known_model(jobs[b].estimator, scores)
+
+
+def known_model(model: Any, scores: NDArray[Any]) -> Any:
+    """A fitted linear model that knows its scores (rows, outputs) of some rows."""
+    known = object.__new__(_known_class(type(model)))
+    known.__dict__.update(model.__dict__)
+    single = model.coef_.ndim == 1 or (hasattr(model, "decision_function") and scores.shape[1] == 1)
+    known._known = scores[:, 0] if single else scores
+    return known
 
 
 def left_out_accuracy(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> NDArray[np.float64] | None:
