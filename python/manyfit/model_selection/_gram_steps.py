@@ -118,7 +118,9 @@ def scale(
     rows, mean = round(moments["weight"]), space.offset
     step.n_features_in_ = len(mean)
     if isinstance(step, StandardScaler):
-        scales, offset = _standardise(step, np.diagonal(moments["gram"]) / moments["weight"], mean, rows)
+        scales, offset = _standardise(
+            step, np.diagonal(moments["gram"]).clip(0) / moments["weight"], mean, rows
+        )
     else:
         if space.ranges is None:
             raise Refused("columns are mixed")
@@ -145,7 +147,7 @@ def scale(
 def _standardise(step: StandardScaler, variance: Floats, mean: Floats, rows: int) -> tuple[Floats, Floats]:
     scales = np.ones(len(mean))
     step.mean_ = mean.copy() if step.with_mean or step.with_std else None
-    step.n_samples_seen_ = np.int64(rows)
+    step.n_samples_seen_ = np.int64(rows) if step.mean_ is None else np.float64(rows)  # as scikit-learn
     step.var_ = step.scale_ = None
     if step.with_std:
         constant = _is_constant_feature(variance, mean, rows)
