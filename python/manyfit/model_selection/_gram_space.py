@@ -67,6 +67,8 @@ MODELS = (LinearRegression, Ridge, Lasso, ElasticNet, MultiTaskLasso, MultiTaskE
 
 # How much rounding may grow from moments to mapped moments: beyond, rows are transformed.
 MOST_GROWTH = {"float64": 3e4, "float32": 1e3}
+# How far, in standard deviations, a column may stand from zero: scikit-learn's steps round such numbers themselves.
+MOST_OFFSET = {"float64": 1e5, "float32": 1e3}
 WIDEST = 2000
 BLOCK = 1 << 22
 
@@ -238,7 +240,13 @@ class _Work:
     def _start(self) -> Space:
         """The rows as they are."""
         gram, place = self._gram(self.plain)
-        mean = np.asarray(gram.moments(place, "train", True)["mean"])
+        moments = gram.moments(place, "train", True)
+        mean, squares = moments["mean"], np.diagonal(moments["gram"])
+        far = np.abs(mean) * np.sqrt(moments["weight"]) > MOST_OFFSET[self.X.dtype.name] * np.sqrt(
+            squares.clip(0)
+        )
+        if (far & (squares != 0)).any():
+            raise Refused("a column stands far from zero")
         ranges = None
         if any(isinstance(step, MinMaxScaler | MaxAbsScaler) for steps in self.steps for step in steps):
             run = execution(self.evaluator.n_jobs)

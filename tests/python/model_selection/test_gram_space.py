@@ -328,7 +328,7 @@ def refused(pipeline: Any, X: Any, y: Any, cv: Any = None) -> bool:
     return evaluate(evaluator_of(pipeline, X, y, cv), [pipeline])[0] is None
 
 
-def test_what_moments_cannot_tell_is_refused() -> None:
+def test_what_moments_cannot_tell_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = problem()
     standard, reduced = (
         pipeline_of([StandardScaler()], Ridge()),
@@ -338,7 +338,11 @@ def test_what_moments_cannot_tell_is_refused() -> None:
     stuck = X.copy()
     stuck[:, 1] = np.where(np.arange(len(X)) < len(X) // 4, np.arange(len(X)), 1 / 3)
     assert refused(standard, stuck, y, KFold(4))
+    # Far from zero.
+    far = X + 1e9
+    assert refused(standard, far, y)
     # So near constant that scikit-learn's rule hangs on rounding.
+    monkeypatch.setitem(_gram_space.MOST_OFFSET, "float64", np.inf)
     near = X.copy()
     near[:, 1] = 1e6 * (1 + 180 * 2e-16 * np.random.default_rng(0).choice([-1, 1], len(X)) * 1.1)
     assert refused(standard, near, y)
