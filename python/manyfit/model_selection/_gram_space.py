@@ -13,8 +13,9 @@ turn out to be badly conditioned come back as None, for the general way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from numbers import Integral
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ from manyfit.model_selection._gram_steps import (
     Components,
     Floats,
     MappedDataset,
+    Mapping,
     Refused,
     Side,
     Space,
@@ -135,11 +137,15 @@ def evaluate_in_gram_space(
     """
     begin = perf_counter()
     before = len(evaluator.dataset.passes)
-    work = _Work(evaluator, pipelines)
     try:
+        work = _Work(evaluator, pipelines)
         for split in splits:
             work.run(split)
-    except Refused:
+    except (
+        Refused,
+        TypeError,
+        ValueError,
+    ):  # data that nobody can fit, too: the general way says what is wrong
         return [None] * len(pipelines)
     rows: list[list[Evaluation] | None] = []
     for i, pipeline in enumerate(pipelines):
@@ -206,10 +212,7 @@ class _Work:
 
     def run(self, split: int) -> None:
         self.split = split
-        try:
-            start = self._start()
-        except Exception as error:
-            raise Refused(str(error)) from error
+        start = self._start()
         train, test = (
             np.arange(len(self.X))[self.evaluator.cut.train_rows(split)],
             self.evaluator.cut.test_rows(split),
@@ -220,6 +223,7 @@ class _Work:
         if self.evaluator.return_train_score:
             self.train = self._side(train, Splits.in_parts(n, None))
         self._rows: dict[bool, Rows] = {}
+        self._moved: dict[bool, NDArray[Any]] = {}
         self._grow([i for i in range(len(self.models)) if i not in self.refused], 0, start)
 
     def _side(self, rows: NDArray[np.int64], splits: Splits) -> Side:
@@ -228,18 +232,18 @@ class _Work:
         kept = None if weights is None else weights[rows]
         return Side(self.X, rows, targets, kept, splits, self.evaluator.dataset.passes)
 
-    def _gram(self, dataset: Dataset) -> tuple[core.FoldGram, int]:
-        """Moments of the atoms of the splits, and the place of this split among them."""
+    def _gram(self, dataset: Dataset) -> tuple[core.FoldGram, int, core.Folds]:
+        """Moments of the atoms of the splits, the place of this split among them, and the splits."""
         cut = self.evaluator.cut
         cut.groups = dataset.known_folds(cut.groups)
         folds = next(folds for folds in cut.groups if self.split in folds.splits)
         place = folds.splits.index(self.split)
         group = PreparedJobs([Job(self.owner, self.split)], [place], dataset, folds)
-        return group.gram(), place
+        return group.gram(), place, folds
 
     def _start(self) -> Space:
         """The rows as they are."""
-        gram, place = self._gram(self.plain)
+        gram, place, folds = self._gram(self.plain)
         moments = gram.moments(place, "train", True)
         mean, squares = moments["mean"], np.diagonal(moments["gram"])
         far = np.abs(mean) * np.sqrt(moments["weight"]) > MOST_OFFSET[self.X.dtype.name] * np.sqrt(
@@ -251,9 +255,9 @@ class _Work:
         if any(isinstance(step, MinMaxScaler | MaxAbsScaler) for steps in self.steps for step in steps):
             run = execution(self.evaluator.n_jobs)
             low, high = self.plain.form(
-                "column ranges", gram.folds, lambda: core.column_ranges(self.X, gram.folds, run)
+                "column ranges", folds, lambda: core.column_ranges(self.X, folds, run)
             )
-            trained = gram.folds.trained_on(place)
+            trained = folds.trained_on(place)
             ranges = low[trained].min(axis=0), high[trained].max(axis=0)
         return Space(gram, place, mean, np.ones(len(mean)), mean, ranges)
 
@@ -271,9 +275,13 @@ class _Work:
             for i in branch:
                 by_step.setdefault(self.keys[i][depth], []).append(i)
             steps = [copy(self.steps[group[0]][depth]) for group in by_step.values()]
-            for group, step, make in zip(by_step.values(), steps, self._fits(steps, space), strict=True):
+            try:
+                fits = self._fits(steps, space)
+            except (Refused, ValueError):
+                continue
+            for group, step, fit in zip(by_step.values(), steps, fits, strict=True):
                 try:
-                    mapped = make()
+                    mapped = self._mapped(space, *fit())
                 except (Refused, ValueError):
                     continue
                 mapped.fitted = [*space.fitted, step]
@@ -283,15 +291,12 @@ class _Work:
 
     # --- steps ---
 
-    def _fits(self, steps: list[Any], space: Space) -> Iterator[Callable[[], Space]]:
+    def _fits(self, steps: list[Any], space: Space) -> list[Callable[[], Mapping]]:
         """What fits each of some steps that share their work."""
         if isinstance(steps[0], decomposition.PCA):
-            fits = Components(steps, space, self.X.dtype)
-            for step in steps:
-                yield lambda step=step: self._mapped(space, *fits.of(step), None)  # type: ignore[misc]
-            return
-        for step in steps:
-            yield lambda step=step: self._mapped(space, *scale(step, space, self.X.dtype))  # type: ignore[misc]
+            components = Components(steps, space, self.X.dtype)
+            return [partial(components.of, step) for step in steps]
+        return [partial(scale, step, space, self.X.dtype) for step in steps]
 
     def _mapped(
         self, space: Space, map: Floats, offset: Floats, ranges: tuple[Floats, Floats] | None
@@ -301,11 +306,10 @@ class _Work:
         gram = space.gram.mapped(space.place, space.offset, map, offset, folds)
         if not gram.growth <= MOST_GROWTH[self.X.dtype.name]:
             raise Refused("rounding grows")
-        whole = map
-        if space.map.ndim == 1:
-            whole = space.map * map if map.ndim == 1 else space.map[:, None] * map
+        if map.ndim == 1:
+            whole = space.map * map
         else:
-            whole = space.map * map if map.ndim == 1 else space.map @ map
+            whole = space.map[:, None] * map if space.map.ndim == 1 else space.map @ map
         return Space(gram, 0, space.centre, whole, offset, ranges)
 
     # --- models ---
@@ -317,8 +321,8 @@ class _Work:
         for cls, group in by_class.items():
             begin = perf_counter()
             jobs = [Job(self._twin(i, space), 0) for i in group]
-            dataset = self._dataset(space, self.test)
             try:
+                dataset = self._dataset(space, self.test)
                 if not all(job.estimator._runs_here(dataset) for job in jobs):
                     continue
                 left = cls._train_population(jobs, dataset, self.test.splits)
@@ -345,8 +349,10 @@ class _Work:
         folds = side.splits.groups[0]
         if side is self.test and self.weights is None:
             return MappedDataset(side, space, space.gram, folds)
-        gram, place = self._gram(self.weighted)
+        gram, place, _ = self._gram(self.weighted)
         gram = gram.mapped(place, space.centre, space.map, space.offset, folds)
+        if not gram.growth <= MOST_GROWTH[self.X.dtype.name]:
+            raise Refused("rounding grows")
         return MappedDataset(side, space, gram, folds)
 
     def _keep(
@@ -416,9 +422,11 @@ class _Work:
         if several:
             raising = self.evaluator.scorer._raise_exc
             scorer = _MultimetricScorer(scorers=left, raise_exc=raising)
-        X = self.X[side.rows[side.splits.test_rows(0)]]
-        moved = X - space.centre.astype(X.dtype)
-        at_once = max(1, BLOCK // max(1, len(X)))
+        if train not in self._moved:
+            X = self.X[side.rows[side.splits.test_rows(0)]]
+            self._moved[train] = X - space.centre.astype(X.dtype)
+        moved = self._moved[train]
+        at_once = max(1, BLOCK // max(1, len(moved)))
         for begin in range(0, len(jobs), at_once):
             part = [job.estimator for job in jobs[begin : begin + at_once]]
             coefs = [np.atleast_2d(model.coef_).astype(np.float64) for model in part]
@@ -427,7 +435,7 @@ class _Work:
             constants = stacked @ space.offset + np.concatenate(
                 [np.broadcast_to(np.ravel(m.intercept_), len(c)) for m, c in zip(part, coefs, strict=True)]
             )
-            answers = stacked_x.astype(X.dtype) @ moved.T + constants.astype(X.dtype)[:, None]
+            answers = stacked_x.astype(moved.dtype) @ moved.T + constants.astype(moved.dtype)[:, None]
             end = 0
             for b, (model, coef) in enumerate(zip(part, coefs, strict=True)):
                 own = known_model(model, answers[end : end + len(coef)].T)
@@ -452,7 +460,7 @@ class _Work:
 
 def _checked(known: dict[Any, bool], key: Any, step: Any) -> bool:
     if key not in known:
-        known[key] = _valid(step._validate_params)
+        known[key] = _valid(step._check if isinstance(step, PCA) else step._validate_params)
     return known[key]
 
 

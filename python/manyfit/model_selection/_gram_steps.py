@@ -19,9 +19,11 @@ from manyfit.decomposition import PCA
 from manyfit.decomposition._pca import EXACT_SIZE
 from manyfit.splits import Splits
 
-__all__ = ["Components", "MappedDataset", "Refused", "Side", "Space", "key_of", "scale"]
+__all__ = ["Components", "MappedDataset", "Mapping", "Refused", "Side", "Space", "key_of", "scale"]
 
 Floats = NDArray[np.float64]
+# Of rows about their mean: scales or a matrix, the mean of what comes of them, and its ranges if they can be told.
+Mapping = tuple[Floats, Floats, tuple[Floats, Floats] | None]
 
 # Least distance of the variance of the last component kept from the next one's, relative to the largest.
 LEAST_GAP = {"float64": 2.5e-7, "float32": 1e-5}
@@ -110,9 +112,7 @@ def key_of(step: Any) -> tuple[Any, tuple[Any, ...]]:
     return (type(step), step.svd_solver), (step.n_components, step.whiten)
 
 
-def scale(
-    step: Any, space: Space, dtype: np.dtype[Any]
-) -> tuple[Floats, Floats, tuple[Floats, Floats] | None]:
+def scale(step: Any, space: Space, dtype: np.dtype[Any]) -> Mapping:
     """Fit a scaler: scales, the mean of the scaled rows, and their ranges."""
     moments = space.gram.moments(space.place, "train", True)
     rows, mean = round(moments["weight"]), space.offset
@@ -179,7 +179,7 @@ class Components:
             execution(getattr(steps[0], "n_jobs", None)),
         )[0]
 
-    def of(self, step: Any) -> tuple[Floats, Floats]:
+    def of(self, step: Any) -> Mapping:
         """Fit a step: its directions as a matrix, and the mean of the projected rows."""
         n, d = self.rows, self.d
         _, variance, components, *_ = self.fit
@@ -204,7 +204,7 @@ class Components:
         directions = components[:count].T
         if step.whiten:
             directions = directions / np.maximum(np.sqrt(variance[:count]), np.finfo(self.dtype).eps)
-        return np.ascontiguousarray(directions), np.zeros(count)
+        return np.ascontiguousarray(directions), np.zeros(count), None
 
 
 def _solver(step: Any, n: int, d: int) -> str:
