@@ -6,14 +6,18 @@ in worker processes, or on other machines; it answers in any order, and each pie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 
+from manyfit.dataset import Dataset
 from manyfit.model_selection._evaluator import Evaluation, Evaluator
+from manyfit.model_selection._plan import Plan
 
 __all__ = ["Done", "Executor", "InProcess", "Task", "Work"]
 
@@ -66,12 +70,13 @@ class Done:
     """What became of a piece of work.
 
     `evaluations` holds, for each candidate, its evaluation on each split; `measures` a dict for each
-    candidate. `error` is set instead where no worker could finish it.
+    candidate, in which "error" is the traceback of a measurement that failed. `error` is set
+    instead where no worker could finish it.
     """
 
     id: int
     evaluations: list[list[Evaluation]] = field(default_factory=list)
-    measures: list[dict[str, float]] = field(default_factory=list)
+    measures: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
     plan: str = ""  # what the worker shared so far
@@ -98,14 +103,44 @@ class Executor(Protocol):
         """Stop. `now` abandons what is under way."""
 
 
+@contextmanager
+def _scoring_errors(error_score: Any) -> Iterator[Callable[[list[list[Evaluation]]], None]]:
+    """Catch what scikit-learn tells of scorers that fail: their traceback is noted as "score_error"."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message="Scoring failed", category=UserWarning)
+        found: list[str] = []
+
+        def note(evaluations: list[list[Evaluation]]) -> None:
+            for each in (each for row in evaluations for each in row) if found else ():
+                scores = each["test_scores"]
+                values = scores.values() if isinstance(scores, Mapping) else [scores]
+                if any(value != value or value == error_score for value in values):
+                    each["score_error"] = found[0]
+
+        yield note
+    for entry in caught:
+        text = str(entry.message)
+        if text.startswith("Scoring failed"):
+            found.append(text.split("Details: ", 1)[-1].strip())
+        else:
+            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+
+
 def perform(evaluator: Evaluator, work: Work) -> Done:
     """Evaluate a piece of work in this process."""
     begin = perf_counter()
-    evaluations = evaluator.evaluate(work.candidates, work.splits)
+    with _scoring_errors(evaluator.error_score) as note:
+        evaluations = evaluator.evaluate(work.candidates, work.splits)
+    note(evaluations)
+    measures: list[dict[str, Any]] = [{} for _ in work.candidates]
+    if work.measures:
+        from manyfit.model_selection._measures import measure
+
+        measures = measure(evaluator, work.candidates, work.measures)
     return Done(
         work.id,
         evaluations,
-        [{} for _ in work.candidates],
+        measures,
         None,
         perf_counter() - begin,
         str(evaluator.plan),
@@ -113,12 +148,25 @@ def perform(evaluator: Evaluator, work: Work) -> Done:
 
 
 class InProcess:
-    """Evaluates in this process, when asked for results."""
+    """Evaluates in this process, when asked for results.
+
+    Parameters
+    ----------
+    dataset : Dataset, default=None
+        Prepared forms of the data; None makes one.
+    """
 
     slots = 1
 
+    def __init__(self, dataset: Dataset | None = None) -> None:
+        self._dataset = dataset
+        self.plan = Plan()
+
     def start(self, task: Task) -> None:
         self._evaluator = task.evaluator()
+        self._evaluator.plan = self.plan
+        if self._dataset is not None:
+            self._evaluator.dataset = self._dataset
         self._works: list[Work] = []
 
     def submit(self, work: Work) -> None:
@@ -133,3 +181,7 @@ class InProcess:
 
     def close(self, now: bool = False) -> None:
         self._works.clear()
+
+    def fit_all(self, candidate: Mapping[str, Any]) -> Any:
+        """A candidate fitted on all rows from what has been prepared, or None where there is no such way."""
+        return self._evaluator.fit_all(candidate)
