@@ -19,6 +19,7 @@ from sklearn.utils.validation import _num_samples
 
 from manyfit.base import Estimator
 from manyfit.dataset import Dataset
+from manyfit.model_selection._gram_space import evaluate_in_gram_space, gram_space_reason
 from manyfit.model_selection._pipeline import beginning, evaluate_pipelines, steps_of, why_no_pipeline
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._population import (
@@ -182,10 +183,13 @@ class Evaluator:
                 pipelines += zip(group.members, group.models, strict=True)
             for i in group.members:
                 why[i] = group.why
-        if pipelines:
-            done = evaluate_pipelines(self, [model for _, model in pipelines], chosen)
-            for (i, _), row in zip(pipelines, done, strict=True):
-                results[i] = row
+        affine = [(i, model) for i, model in pipelines if not gram_space_reason(self, model)]
+        for way, members in ((evaluate_in_gram_space, affine), (evaluate_pipelines, pipelines)):
+            left = [(i, model) for i, model in members if results[i] is None]
+            if left:
+                done = way(self, [model for _, model in left], chosen)
+                for (i, _), row in zip(left, done, strict=True):
+                    results[i] = row
         if self.verbose > 1:
             self._announce(candidates, chosen, results)
         alone = [i for i, row in enumerate(results) if row is None]
