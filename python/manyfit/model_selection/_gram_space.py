@@ -204,7 +204,7 @@ class _Work:
         self.weighted = evaluator.dataset
         if self.weights is not None:
             self.weighted = evaluator.dataset.variant(
-                "weights of the last step", lambda: (evaluator.y, self.weights)
+                ("weights of the last step", id(self.weights)), lambda: (evaluator.y, self.weights)
             )
             self.weighted.assert_finite(self.owner)
 
