@@ -27,6 +27,7 @@ from sklearn.linear_model import Ridge as TheirRidge
 from manyfit.linear_model import Ridge
 from manyfit.model_selection import OptunaSearchCV
 from manyfit.model_selection._sampling import seed_of
+from manyfit.model_selection._workers import WorkerProcesses
 
 SPACE = {"alpha": FloatDistribution(1e-3, 1e3, log=True), "fit_intercept": [True, False]}
 Data = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -104,6 +105,14 @@ def test_a_study_follows_from_its_seed_whatever_the_number_of_slots(
         assert told(found.study_) == expected
         assert executor.most == slots
         assert executor.closed is False
+
+
+def test_worker_processes_write_the_same_study(data: Data) -> None:
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=4)
+    expected = told(search(pruner=pruner, n_trials=24).fit(*data).study_)
+    found = search(pruner=pruner, n_trials=24, executor=WorkerProcesses(2)).fit(*data)
+    assert told(found.study_) == expected
+    assert {t.state for t in found.trials_} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
 def test_another_seed_is_another_study(data: Data) -> None:
