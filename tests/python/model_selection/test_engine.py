@@ -15,14 +15,18 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import make_regression
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import Ridge as TheirRidge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from manyfit.linear_model import Ridge
 from manyfit.model_selection import OptunaSearchCV
@@ -667,3 +671,26 @@ def test_a_study_of_other_directions_is_refused(data: Data) -> None:
         search(study=optuna.create_study()).fit(*data)
     with pytest.raises(ValueError, match="storage must be None where a study is given"):
         search(study=optuna.create_study(direction="maximize"), storage="x.db").fit(*data)
+
+
+@pytest.mark.parametrize("form", ["sparse", "frame", "strings", "lists", "float32"])
+def test_any_data_can_be_told_apart_in_a_storage(data: Data, tmp_path: Path, form: str) -> None:
+    X, y = data
+    estimator: Any = Ridge()
+    space: dict[str, Any] = {"alpha": [0.1, 1.0, 10.0]}
+    letters = pd.DataFrame({"a": list("abcdef") * 10, "b": pd.Categorical(list("xyzzy") * 12)})
+    given: Any = {
+        "sparse": csr_array(X),
+        "frame": pd.DataFrame(X),
+        "strings": letters,
+        "lists": X.tolist(),
+        "float32": X.astype(np.float32),
+    }[form]
+    if form == "strings":
+        estimator = make_pipeline(OneHotEncoder(), TheirRidge())
+        space = {"ridge__alpha": [0.1, 1.0, 10.0]}
+    settings = {"estimator": estimator, "space": space, "storage": str(tmp_path / "study.db"), "cv": 3}
+    search(n_trials=4, **settings).fit(given, y)
+    assert search(n_trials=8, **settings).fit(given, y).n_trials_ == 8
+    with pytest.raises(ValueError, match="made by another search(.|\n)*data.checksum"):
+        search(n_trials=8, **settings).fit(given, y + 1)
