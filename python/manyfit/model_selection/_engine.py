@@ -13,110 +13,27 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from manyfit.model_selection._evaluator import Evaluation
-from manyfit.model_selection._executor import Done, Executor, Work
+from manyfit.model_selection._executor import Done, Executor, InProcess, Work
 from manyfit.model_selection._measures import MEASURES, Goals, score_of
 from manyfit.model_selection._pruning import Rungs
-from manyfit.model_selection._sampling import Exhausted, Record, Sampling, study_in_memory
+from manyfit.model_selection._sampling import Exhausted, Sampling
 from manyfit.model_selection._space import Space
+from manyfit.model_selection._stores import Store, kept_of
 
-__all__ = ["Engine", "MemoryStore", "Schedule", "Store", "StudyStore"]
+__all__ = ["Engine", "Schedule"]
 
 
 _PATIENCE = 1.0  # seconds after which a part of a batch is written
-
-
-class Store(Protocol):
-    """Where told trials are kept."""
-
-    study: optuna.Study
-
-    @property
-    def study_attrs(self) -> MutableMapping[str, Any]:
-        """What the study remembers besides its trials."""
-
-    def trials(self) -> list[FrozenTrial]:
-        """Trials told so far, by number."""
-
-    def waiting(self) -> list[FrozenTrial]:
-        """Trials that somebody enqueued, in the places of which theirs are written."""
-
-    def write(self, trials: Sequence[FrozenTrial]) -> None:
-        """Keep trials that ended, all or none."""
-
-    def close(self) -> None:
-        """Let go of the storage."""
-
-
-class MemoryStore:
-    """Keeps trials in this process."""
-
-    def __init__(self, directions: Sequence[str], name: str | None, sampler: Any, pruner: Any) -> None:
-        self._record = Record()
-        self.study = study_in_memory(directions, name, sampler, pruner, self._record)
-        self.study_attrs: MutableMapping[str, Any] = {}
-
-    def trials(self) -> list[FrozenTrial]:
-        return list(self._record.trials)
-
-    def waiting(self) -> list[FrozenTrial]:
-        return []
-
-    def write(self, trials: Sequence[FrozenTrial]) -> None:
-        for trial in trials:
-            self._record.append(trial)
-
-    def close(self) -> None:
-        pass
-
-
-class StudyStore:
-    """Keeps trials in a study of the user's, behind those it has."""
-
-    def __init__(self, study: optuna.Study) -> None:
-        self.study = study
-        self.study_attrs: MutableMapping[str, Any] = {}
-
-    def trials(self) -> list[FrozenTrial]:
-        return [trial for trial in self.study.get_trials() if trial.state != TrialState.WAITING]
-
-    def waiting(self) -> list[FrozenTrial]:
-        return self.study.get_trials(states=(TrialState.WAITING,))
-
-    def write(self, trials: Sequence[FrozenTrial]) -> None:
-        waiting = {trial.number: trial._trial_id for trial in self.waiting()}
-        for trial in trials:
-            if trial.number in waiting:
-                self._finish(waiting[trial.number], trial)
-            else:
-                self.study.add_trial(trial)
-
-    def _finish(self, place: int, trial: FrozenTrial) -> None:
-        storage = self.study._storage
-        storage.set_trial_state_values(place, TrialState.RUNNING)
-        for name, distribution in trial.distributions.items():
-            value = distribution.to_internal_repr(trial.params[name])
-            storage.set_trial_param(place, name, value, distribution)
-        for key, value in trial.user_attrs.items():
-            storage.set_trial_user_attr(place, key, value)
-        for key, value in trial.system_attrs.items():
-            storage.set_trial_system_attr(place, key, value)
-        for step, value in trial.intermediate_values.items():
-            storage.set_trial_intermediate_value(place, step, value)
-        storage.set_trial_state_values(place, trial.state, trial.values)
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -256,6 +173,7 @@ class Engine:
         self._written = schedule.first
         self._unwritten: dict[int, FrozenTrial] = {}
         self._pruning = type(rungs) is not Rungs
+        self._ahead = not isinstance(executor, InProcess)
         self._begin = self._written_at = monotonic()
 
     # --- the loop ---
@@ -289,11 +207,9 @@ class Engine:
         self.interrupted = True
         self._closing = self._stopping = True
         n = sum(len(members) for _, members in self._under_way.values())
-        print(
-            f"\n{self.owner}: finishing the {n} trials that are running; Ctrl-C again stops now",
-            file=sys.stderr,
-            flush=True,
-        )
+        text = f"\n{self.owner}: finishing the {n} trials that are running; Ctrl-C again stops now"
+        with suppress(RuntimeError):  # the interrupt came in the middle of another line
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def _two_interrupts(self) -> Iterator[None]:
@@ -342,6 +258,8 @@ class Engine:
                 self._submit()
             elif self._closing or not self._ask():
                 return
+        if self._ahead and not self._ready and not self._closing:
+            self._ask()  # while others compute
 
     # --- asking ---
 
@@ -367,8 +285,11 @@ class Engine:
             if known is not None:
                 self._ended[number] = known
                 continue
-            assert settings is not None
-            batch.members.append(Member(asked, settings))
+            member = Member(asked, settings or {})
+            if settings is None:  # the space itself gave it up
+                self._end(member, TrialState.PRUNED)
+            else:
+                batch.members.append(member)
         self._advance(batch)
         return True
 
@@ -490,7 +411,8 @@ class Engine:
     def _end(self, member: Member, state: TrialState | None = None) -> None:
         trial = self._frozen(member, state)
         member.state = trial.state
-        self.settings[trial.number] = member.settings
+        if member.settings:
+            self.settings[trial.number] = member.settings
         self._ended[trial.number] = trial
         self._unwritten[trial.number] = trial
 
@@ -509,7 +431,7 @@ class Engine:
         if error is not None:
             state = TrialState.FAIL
         elif state == TrialState.PRUNED:
-            values = self.goals.values(seen, member.measures)
+            values = self.goals.values(seen, member.measures) if seen else None
         else:
             state = TrialState.COMPLETE
             values = self.goals.values(seen, member.measures)
@@ -527,7 +449,7 @@ class Engine:
             datetime_complete=datetime.now(),
             params=live.params,
             distributions=live.distributions,
-            user_attrs=_kept(evaluations, member.measures, error),
+            user_attrs=kept_of(evaluations, member.measures, error),
             system_attrs=system,
             intermediate_values=member.reports,
             trial_id=member.number,
@@ -590,44 +512,3 @@ class Engine:
     @property
     def seconds(self) -> float:
         return monotonic() - self._begin
-
-
-def _kept(
-    evaluations: Sequence[Evaluation | None], measures: Mapping[str, Any], error: str | None
-) -> dict[str, Any]:
-    """User attributes of a trial: scores and seconds by split (null where it was not run), measures, error."""
-    kept: dict[str, Any] = {}
-    if any(evaluations):
-        for key in ("test_scores", "train_scores"):
-            if any(each is not None and key in each for each in evaluations):
-                kept[key] = _by_split(evaluations, key)
-        kept["seconds"] = {
-            key: [None if each is None else float(each[key]) for each in evaluations]
-            for key in ("fit_time", "score_time")
-        }
-    numbers = {key: value for key, value in measures.items() if key != "error"}
-    if numbers:
-        kept["measures"] = numbers
-    if error is None:  # a score given for a failed fit hides it
-        errors = [each.get("fit_error") or each.get("score_error") for each in evaluations if each]
-        error = next((each for each in errors if each), None)
-    if error is not None:
-        kept["error"] = error
-    return kept
-
-
-def _by_split(evaluations: Sequence[Evaluation | None], key: str) -> dict[str, list[float | None]]:
-    known = [each[key] for each in evaluations if each is not None and key in each]
-    names = next((list(scores) for scores in known if isinstance(scores, Mapping)), ["score"])
-
-    def number(each: Evaluation | None, name: str) -> float | None:
-        if each is None or key not in each:
-            return None
-        scores = each[key]
-        value = float(scores[name] if isinstance(scores, Mapping) else scores)
-        return None if math.isnan(value) else value
-
-    return {name: [number(each, name) for each in evaluations] for name in names}
-
-
-Callback = Callable[[optuna.Study, FrozenTrial], None]

@@ -42,7 +42,8 @@ def _fitted(
     from manyfit.base import Estimator
     from manyfit.population import fit_many
 
-    if not alone and isinstance(evaluator.estimator, Estimator) and not evaluator.fit_params:
+    weighted = evaluator.fit_params.keys() <= {"sample_weight"}  # the data set has them
+    if not alone and isinstance(evaluator.estimator, Estimator) and weighted:
         try:
             fitted = fit_many(evaluator.estimator, evaluator.dataset, params=[dict(c) for c in candidates])
             return [(model, math.nan) for model in fitted]

@@ -30,7 +30,8 @@ from manyfit.model_selection._space import Space
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from manyfit.model_selection._engine import Engine, Schedule, Store
+    from manyfit.model_selection._engine import Engine, Schedule
+    from manyfit.model_selection._stores import Store
 
 __all__ = ["OptunaSearchCV"]
 
@@ -366,7 +367,7 @@ class OptunaSearchCV(SharedSearch):
                 )
 
     def _open_store(self, space: Space, goals: Goals, task: Task) -> Store:
-        from manyfit.model_selection._engine import MemoryStore, StudyStore
+        from manyfit.model_selection._stores import MemoryStore, StudyStore
 
         if self.study is not None:
             return StudyStore(self.study)

@@ -236,7 +236,7 @@ class Sampling:
         stored: FrozenTrial | None = None,
         fixed: Mapping[str, Any] | None = None,
     ) -> tuple[FrozenTrial, dict[str, Any] | None]:
-        """The next trial, which is shown the results below `shown`, and its settings.
+        """The next trial, which is shown the results below `shown`, and its settings (None: pruned by the space).
 
         `stored` is the trial of that number in a study that is resumed, `fixed` what somebody enqueued for it.
         """
@@ -256,8 +256,11 @@ class Sampling:
         self.ledger.show(shown, range(number, number + 1), number + 1)
         self.ledger.fixed = None if fixed is None else dict(fixed)
         self.ledger.asked.append(None)  # type: ignore[arg-type]  # its place; shown live
+        settings: dict[str, Any] | None = None
         try:
-            settings: dict[str, Any] | None = space.suggest(self.study.ask())
+            settings = space.suggest(self.study.ask())
+        except optuna.TrialPruned:
+            pass
         except BaseException:
             self.ledger.withdraw()
             raise

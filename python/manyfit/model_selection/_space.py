@@ -236,12 +236,13 @@ class Space:
 
     def settings(self, trial: FrozenTrial) -> dict[str, Any] | None:
         """The settings that the parameters of a trial stand for; None where it was made by another space."""
+        from optuna import TrialPruned
         from optuna.trial import FixedTrial
 
         if self.function is not None:
             try:
                 return self._checked(self.function(FixedTrial(trial.params, trial.number)))
-            except ValueError:
+            except (ValueError, TrialPruned):
                 return None
         try:
             entry = self.alternatives[trial.params[ALTERNATIVE] if len(self.alternatives) > 1 else 0]

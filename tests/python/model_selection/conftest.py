@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from manyfit.model_selection._engine import MemoryStore
 from manyfit.model_selection._executor import Done, Task, Work, perform
+from manyfit.model_selection._stores import MemoryStore
 
 
 class Scrambled:

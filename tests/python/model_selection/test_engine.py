@@ -15,18 +15,23 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import make_regression
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import Ridge as TheirRidge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from manyfit.linear_model import Ridge
 from manyfit.model_selection import OptunaSearchCV
 from manyfit.model_selection._sampling import seed_of
+from manyfit.model_selection._workers import WorkerProcesses
 
 SPACE = {"alpha": FloatDistribution(1e-3, 1e3, log=True), "fit_intercept": [True, False]}
 Data = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -104,6 +109,14 @@ def test_a_study_follows_from_its_seed_whatever_the_number_of_slots(
         assert told(found.study_) == expected
         assert executor.most == slots
         assert executor.closed is False
+
+
+def test_worker_processes_write_the_same_study(data: Data) -> None:
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=4)
+    expected = told(search(pruner=pruner, n_trials=24).fit(*data).study_)
+    found = search(pruner=pruner, n_trials=24, executor=WorkerProcesses(2)).fit(*data)
+    assert told(found.study_) == expected
+    assert {t.state for t in found.trials_} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
 def test_another_seed_is_another_study(data: Data) -> None:
@@ -658,3 +671,26 @@ def test_a_study_of_other_directions_is_refused(data: Data) -> None:
         search(study=optuna.create_study()).fit(*data)
     with pytest.raises(ValueError, match="storage must be None where a study is given"):
         search(study=optuna.create_study(direction="maximize"), storage="x.db").fit(*data)
+
+
+@pytest.mark.parametrize("form", ["sparse", "frame", "strings", "lists", "float32"])
+def test_any_data_can_be_told_apart_in_a_storage(data: Data, tmp_path: Path, form: str) -> None:
+    X, y = data
+    estimator: Any = Ridge()
+    space: dict[str, Any] = {"alpha": [0.1, 1.0, 10.0]}
+    letters = pd.DataFrame({"a": list("abcdef") * 10, "b": pd.Categorical(list("xyzzy") * 12)})
+    given: Any = {
+        "sparse": csr_array(X),
+        "frame": pd.DataFrame(X),
+        "strings": letters,
+        "lists": X.tolist(),
+        "float32": X.astype(np.float32),
+    }[form]
+    if form == "strings":
+        estimator = make_pipeline(OneHotEncoder(), TheirRidge())
+        space = {"ridge__alpha": [0.1, 1.0, 10.0]}
+    settings = {"estimator": estimator, "space": space, "storage": str(tmp_path / "study.db"), "cv": 3}
+    search(n_trials=4, **settings).fit(given, y)
+    assert search(n_trials=8, **settings).fit(given, y).n_trials_ == 8
+    with pytest.raises(ValueError, match="made by another search(.|\n)*data.checksum"):
+        search(n_trials=8, **settings).fit(given, y + 1)

@@ -255,6 +255,20 @@ def test_alternatives() -> None:
         assert (params["C"] < 5) == (params["kernel"] == "linear") == ("gamma" not in params)
 
 
+def test_a_space_may_give_up_a_trial() -> None:
+    def space(trial: optuna.Trial) -> dict[str, Any]:
+        alpha = trial.suggest_float("alpha", 0.0, 1.0)
+        if alpha > 0.5:
+            raise optuna.TrialPruned
+        return {"alpha": alpha}
+
+    found = search(Ridge(), space, n_trials=20).fit(*diabetes)
+    given_up = [t for t in found.trials_ if t.params["alpha"] > 0.5]
+    assert 0 < len(given_up) < 20
+    assert {t.state.name for t in given_up} == {"PRUNED"}
+    assert len(found.cv_results_["params"]) == 20 - len(given_up)
+
+
 def test_a_grid_is_searched_whole_by_brute_force() -> None:
     grid = {"alpha": [0.1, 1.0, 10.0], "fit_intercept": [True, False]}
     found = search(Ridge(), grid, sampler=optuna.samplers.BruteForceSampler(), n_trials=None).fit(*diabetes)
