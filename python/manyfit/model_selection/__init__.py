@@ -6,7 +6,7 @@ scikit-learn's own (splitters, ``train_test_split``, ...).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn import model_selection as _theirs
 
@@ -26,6 +26,9 @@ from manyfit.model_selection._validation import (
     validation_curve,
 )
 
+if TYPE_CHECKING:
+    from manyfit.model_selection._optuna_search import OptunaSearchCV
+
 __all__ = [
     "GridSearchCV",
     "HalvingGridSearchCV",
@@ -42,6 +45,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "OptunaSearchCV":  # Optuna is imported when it is needed
+        from manyfit.model_selection._optuna_search import OptunaSearchCV
+
+        return OptunaSearchCV
     if name in _theirs.__all__:
         return getattr(_theirs, name)
     raise AttributeError(f"module 'manyfit.model_selection' has no attribute {name!r}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
@@ -20,6 +21,9 @@ from manyfit.dataset import Dataset
 from manyfit.model_selection._evaluator import Evaluation, Evaluator
 from manyfit.model_selection._explain import Explanation, Round, estimate
 from manyfit.model_selection._plan import Plan
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = [
     "GridSearchCV",
@@ -116,6 +120,36 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
         self.explanation_ = estimate(rounds.evaluator, rounds.rounds)
         return self.explanation_
 
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        profile: str = "portable",
+        dtype: str = "float32",
+        X: Any = None,
+    ) -> ModelProto:
+        """Export the best estimator as ONNX, verified; see :func:`manyfit.onnx.to_onnx`.
+
+        Parameters
+        ----------
+        path, profile, dtype, X
+            As of :func:`manyfit.onnx.to_onnx`.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ExportMismatch
+            If the graph answers otherwise than the estimator; nothing is written.
+        TypeError
+            Without a best estimator (``refit=False``), and where it has no converter.
+        """
+        from manyfit.onnx import to_onnx
+
+        return to_onnx(self, path, profile=profile, dtype=dtype, X=X)
+
     def _prepare(self, X: Any, y: Any, params: Mapping[str, Any]) -> tuple[_Rounds, Any]:
         """What evaluates candidates on these data, and the metric that chooses among them."""
         dataset: Dataset | None = None
@@ -128,7 +162,8 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         self._checked_cv_orig = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        self._check_input_parameters(X=X, y=y, split_params=routed.splitter.split)
+        if hasattr(self, "_check_input_parameters"):
+            self._check_input_parameters(X=X, y=y, split_params=routed.splitter.split)
         self.n_splits_ = self._checked_cv_orig.get_n_splits(X, y, **routed.splitter.split)
         if dataset is None:
             dataset = Dataset(X, y, routed.estimator.fit.get("sample_weight"))

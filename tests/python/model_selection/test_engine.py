@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import Ridge as TheirRidge
 
 from manyfit.linear_model import Ridge
-from manyfit.model_selection._optuna_search import OptunaSearchCV
+from manyfit.model_selection import OptunaSearchCV
 from manyfit.model_selection._sampling import seed_of
 
 SPACE = {"alpha": FloatDistribution(1e-3, 1e3, log=True), "fit_intercept": [True, False]}
@@ -378,6 +379,25 @@ def test_a_score_that_is_nan_marks_its_trial(data: Data) -> None:
     assert {t.user_attrs["error"] for t in failed} == {"the score 'score' is NaN on splits 0, 1, 2, 3, 4"}
 
 
+@pytest.mark.parametrize(
+    ("estimator", "scoring"), [(Ridge(), "roc_auc"), (TheirRidge(), "roc_auc"), (Ridge(), ["roc_auc", "r2"])]
+)
+def test_a_metric_the_estimator_cannot_give(data: Data, estimator: Any, scoring: Any) -> None:
+    message = r"all 8 trials failed(.|\n)*the score '(score|roc_auc)' is NaN on splits 0, 1, 2, 3, 4:(.|\n)*Traceback"
+    with pytest.raises(ValueError, match=message):
+        search(estimator=estimator, scoring=scoring, refit="roc_auc", n_trials=8).fit(*data)
+
+
+def test_warnings_of_fits_reach_the_user(data: Data) -> None:
+    class Warning(Fussy):
+        def fit(self, X: Any, y: Any) -> Any:
+            warnings.warn("look here", UserWarning, stacklevel=2)
+            return super().fit(X, y)
+
+    with pytest.warns(UserWarning, match="look here"):
+        search(estimator=Warning(), space={"level": FloatDistribution(0, 0.4)}, n_trials=4).fit(*data)
+
+
 def test_all_trials_failing_shows_the_first_one(data: Data) -> None:
     with pytest.raises(ValueError, match=r"OptunaSearchCV: all 8 trials failed(.|\n)*ArithmeticError: level"):
         search(estimator=Fussy(), space={"level": FloatDistribution(0.6, 1)}, n_trials=8).fit(*data)
@@ -431,7 +451,7 @@ def test_a_line_for_each_batch(data: Data, capsys: pytest.CaptureFixture[str]) -
 def test_importing_the_package_does_not_import_optuna(run_python: Any) -> None:
     code = """
         import sys, manyfit.model_selection
-        from manyfit.model_selection._optuna_search import OptunaSearchCV
+        from manyfit.model_selection import OptunaSearchCV
         assert "optuna" not in sys.modules
     """
     assert run_python(code).returncode == 0
@@ -444,7 +464,7 @@ INTERRUPTED = """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import numpy as np
     from sklearn.base import BaseEstimator, RegressorMixin
-    from manyfit.model_selection._optuna_search import OptunaSearchCV
+    from manyfit.model_selection import OptunaSearchCV
     from optuna.distributions import FloatDistribution
 
     class Slow(RegressorMixin, BaseEstimator):

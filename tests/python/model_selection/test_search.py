@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,10 @@ from sklearn import linear_model as theirs
 from sklearn import model_selection as sk
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.datasets import make_classification, make_regression
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.metrics import get_scorer_names, make_scorer, mean_absolute_error
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -231,6 +235,17 @@ def test_halving_over_a_parameter() -> None:
     assert search.cv_results_["param_max_iter"].tolist()[0] == search.n_resources_[0]
 
 
+def test_verbose_prints_a_line_for_each_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = []
+    for estimator in (Ridge(), theirs.Ridge()):
+        for scoring in (None, ["r2", "neg_max_error"]):
+            options: dict[str, Any] = {"scoring": scoring, "refit": False, "verbose": 3}
+            ours.GridSearchCV(estimator, {"alpha": [0.5, 2.0]}, cv=3, **options).fit(X, y)
+        lines.append(re.sub(r"\.\.+|time= +[\d.]+s", "", capsys.readouterr().out).splitlines())
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == 2 * (1 + 6)
+
+
 # --- data held across searches ---
 
 
@@ -291,9 +306,6 @@ def test_a_subclass_keeps_its_own_fit() -> None:
 
 
 def test_steps_that_are_replaced_by_candidates() -> None:
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
-
     grid = [
         {"model": [Ridge()], "model__alpha": [0.1, 1.0], "scale": ["passthrough", StandardScaler()]},
         {"model": [SVR()], "model__C": [1.0]},
@@ -417,6 +429,21 @@ def test_clone_pickle_and_repr() -> None:
     assert str(again.plan_) == str(search.plan_)
     assert not hasattr(clone(search), "plan_")
     assert repr(search).startswith("GridSearchCV(cv=3, estimator=Ridge()")
+
+
+def test_the_best_leaves_as_verified_onnx(tmp_path: Path) -> None:
+    pipe = make_pipeline(StandardScaler(), Ridge())
+    search = ours.GridSearchCV(pipe, {"ridge__alpha": [0.1, 10.0]}, cv=3).fit(X, y)
+    search.to_onnx(tmp_path / "best.onnx", X=X)
+    assert mf.onnx.verify_file(tmp_path / "best.onnx").ok
+    theirs = sk.GridSearchCV(Ridge(), ALPHAS).fit(X, y)
+    assert mf.onnx.to_onnx(theirs).graph.node
+    with pytest.raises(TypeError, match="refit must not be False"):
+        ours.GridSearchCV(Ridge(), ALPHAS, refit=False).fit(X, y).to_onnx()
+    with pytest.raises(NotFittedError):
+        clone(search).to_onnx()
+    with pytest.raises(TypeError, match=r"got GridSearchCV \(save its best_estimator_\)"):
+        mf.save(theirs, tmp_path / "search.safetensors")
 
 
 def test_every_name_of_scikit_learns_module_is_there() -> None:
