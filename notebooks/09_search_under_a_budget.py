@@ -423,9 +423,9 @@ print(f"without pruning: best {whole.best_score_:.4f}, {27 * len(whole.trials_)}
 print(f"with pruning:    best {stopped.best_score_:.4f}, {spent} epochs")
 
 # %% [markdown]
-# **Explain.** Green lines went to the end, red ones were stopped at the cross. The first trials run to the end: there is
-# nothing yet to compare them with. Then most bad ones stop at once. The dotted lines, which you would not have in real
-# life, show where the stopped ones would have gone: pruning is a bet that who is behind stays behind.
+# **Explain.** Green lines went to the end, red ones were stopped at the cross. The first trials run to the end: there
+# is nothing yet to compare them with. Then most bad ones stop at once. The dotted lines, which you would not have in
+# real life, show where the stopped ones would have gone: pruning is a bet that who is behind stays behind.
 #
 # It is a bet with a price, too. Here each look starts the fit anew, so a trial that runs to the end costs 1 + 3 + 9 +
 # 27 = 40 epochs, not 27. Pruning pays if most trials are hopeless and a fit is dear.

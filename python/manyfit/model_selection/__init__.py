@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn import model_selection as _theirs
 
-from manyfit.model_selection._optuna_search import OptunaSearchCV
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._search import (
     GridSearchCV,
