@@ -201,8 +201,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# **Explain.** At first they are the same: TPE draws as the random searcher does, until it has results to learn from.
-# Then it knows where to look. One search proves nothing, though: see how far the five lines of one colour lie apart.
+# **Explain.** At first they are alike: TPE draws at random too, until it has results to learn from. Then it knows where
+# to look. One search proves nothing, though: see how far the five lines of one colour lie apart.
 # Compare searchers over several seeds, always.
 
 # %% [markdown] exercise="seconds_to"
