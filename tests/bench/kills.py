@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 STARTING = 0.15  # share of the supervisors that are killed while they start
-WORKERS = 0.75  # share of the kills that hit a worker
+WORKERS = 0.85  # share of the kills that hit a worker
 PAUSE = 0.7  # seconds, the longest, from one kill or told trial to the next kill
 
 
@@ -94,7 +94,7 @@ class Campaign:
     """
 
     def __init__(
-        self, folder: Path, kills: int, n_trials: int = 240, seed: int = 0, say: Callable[[str], None] = print
+        self, folder: Path, kills: int, n_trials: int = 80, seed: int = 0, say: Callable[[str], None] = print
     ) -> None:
         self.folder = folder
         self.kills = kills
@@ -129,9 +129,6 @@ class Campaign:
             if got != reference:
                 self.counts["sweeps unlike the undisturbed one"] += 1
             self.counts["sweeps ended"] += 1
-            self.say(
-                f"{self._done()} kills, {self.counts['sweeps ended']} sweeps ended: {self.wrong() or 'all well'}"
-            )
             i += 1
         return dict(self.counts)
 
@@ -139,6 +136,12 @@ class Campaign:
         """Counts that must be zero, and are not."""
         good = ("workers killed", "supervisors killed", "resumes", "sweeps ended", "trials told")
         return {key: count for key, count in self.counts.items() if count and key not in good}
+
+    def _count(self, what: str) -> None:
+        self.counts[what] += 1
+        if self._done() % 10 == 0:
+            ended = self.counts["sweeps ended"]
+            self.say(f"{self._done()} kills, {ended} sweeps ended: {self.wrong() or 'all well'}")
 
     def _done(self) -> int:
         return self.counts["workers killed"] + self.counts["supervisors killed"]
@@ -193,7 +196,7 @@ class Campaign:
                         kill_at = time.monotonic() + self.random.uniform(0, PAUSE)
                         continue
                     process.kill()
-                    self.counts["supervisors killed"] += 1
+                    self._count("supervisors killed")
                     starting = False
                     continue
                 data = process.stdout.read1(1 << 16)  # type: ignore[attr-defined]
@@ -222,7 +225,7 @@ class Campaign:
         workers = supervisor.children()
         if workers:
             self.random.choice(workers).kill()
-            self.counts["workers killed"] += 1
+            self._count("workers killed")
 
     def _compare(self, folder: Path, told: dict[int, Any]) -> None:
         """Hold the storage against what was announced."""
@@ -260,7 +263,7 @@ def stored(folder: Path) -> list[Any]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--trials", type=int, default=240, help="of each sweep")
+    parser.add_argument("--trials", type=int, default=80, help="of each sweep")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
