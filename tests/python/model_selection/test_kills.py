@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 KILLS = Path(__file__).parents[2] / "bench" / "kills.py"
@@ -22,9 +23,22 @@ def kills() -> Any:
 
 
 def test_ten_kills(kills: Any, tmp_path: Path) -> None:
-    campaign = kills.Campaign(tmp_path, kills=10, n_trials=120, seed=1, say=lambda line: None)
+    campaign = kills.Campaign(tmp_path, kills=10, n_trials=64, seed=1, say=lambda line: None)
     counts = campaign.run()
     assert campaign.wrong() == {}
     assert counts["workers killed"] + counts["supervisors killed"] == 10
     assert counts["supervisors killed"] > 0
     assert counts["resumes"] == counts["supervisors killed"]
+
+
+def test_losses_are_noticed(kills: Any, tmp_path: Path) -> None:
+    """What the campaign counts, it can see."""
+    study = optuna.create_study(study_name="study", storage=f"sqlite:///{tmp_path}/study.db")
+    study.optimize(lambda trial: trial.suggest_float("a", 0.0, 1.0), n_trials=2)
+    told = {t.number: [t.state.name, t.params, t.values] for t in study.trials}
+    campaign = kills.Campaign(tmp_path, kills=0)
+    campaign._compare(tmp_path, told)
+    assert campaign.wrong() == {}
+    study.ask()
+    campaign._compare(tmp_path, told | {1: ["COMPLETE", {"a": 2.0}, [2.0]], 7: ["FAIL", {}, None]})
+    assert campaign.wrong() == {"trials left running": 1, "told trials lost": 2}
