@@ -62,6 +62,13 @@ def main(argv: list[str]) -> None:
     connection = Connection(handle)
     works: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, works, parent), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the supervisor is gone: so is the work
+        _serve(connection, works, parcel)
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _serve(connection: Connection, works: queue.SimpleQueue[bytes | None], parcel: int) -> None:
     try:
         evaluator = _prepare(parcel)
     except MemoryError:
@@ -78,8 +85,6 @@ def main(argv: list[str]) -> None:
         except BaseException as error:
             answer = _failure(error)
         connection.send_bytes(answer)
-    sys.stdout.flush()
-    sys.stderr.flush()
 
 
 def _prepare(parcel: int) -> Any:

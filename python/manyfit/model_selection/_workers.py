@@ -28,7 +28,8 @@ from manyfit.model_selection._executor import Done, Task, Work
 __all__ = ["WorkerProcesses"]
 
 DEATHS = 3  # under one piece of work, until its candidates are tried one by one; then under one candidate
-STARTS = 10  # processes in a row that end before they are ready: none will
+STARTS = 10  # processes in a row that end by themselves before they are ready: none will
+KILLED_STARTS = 100  # and of those that somebody killed
 FAREWELL = 5.0  # seconds for idle workers to end by themselves
 
 _THREADS = ("MANYFIT_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -150,7 +151,7 @@ class WorkerProcesses:
 
     Examples
     --------
-    >>> from manyfit.model_selection._workers import WorkerProcesses
+    >>> from manyfit.model_selection import WorkerProcesses
     >>> WorkerProcesses(2).slots
     2
     """
@@ -257,7 +258,7 @@ class _Keeper:
         self._task = task
         self._shared = shared
         self._queue: deque[Piece] = deque()
-        self._failed_starts = 0
+        self._failed_starts = [0, 0]  # that ended by themselves, that were killed
         self._selector = selectors.DefaultSelector()
         self._selector.register(shared.to_keeper.descriptor, selectors.EVENT_READ)
 
@@ -331,7 +332,7 @@ class _Keeper:
         kind, body = message[:1], message[1:]
         if kind == _worker.READY:
             worker.ready = True
-            self._failed_starts = 0
+            self._failed_starts = [0, 0]
             return
         item, worker.item = worker.item, None
         if kind == _worker.RESULT and item is not None:
@@ -354,11 +355,12 @@ class _Keeper:
         item = worker.item
         if item is None:
             if not worker.ready:
-                self._failed_starts += 1
-                if self._failed_starts >= STARTS:
-                    raise RuntimeError(
-                        f"WorkerProcesses: {STARTS} worker processes in a row ended while starting ({how})"
-                    )
+                self._failed_starts["SIGKILL" in how] += 1
+                for limit, count in zip((STARTS, KILLED_STARTS), self._failed_starts, strict=True):
+                    if count >= limit:
+                        raise RuntimeError(
+                            f"WorkerProcesses: {limit} worker processes in a row ended while starting ({how})"
+                        )
             return
         item.deaths += 1
         if item.deaths < DEATHS:

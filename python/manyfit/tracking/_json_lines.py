@@ -34,14 +34,14 @@ class JsonLines(Tracker):
 
     Examples
     --------
-    >>> import json, optuna, tempfile
+    >>> import json, optuna, pathlib, tempfile
     >>> from manyfit.tracking import JsonLines
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     study = optuna.create_study()
     ...     log = JsonLines(f"{folder}/log.jsonl")
     ...     study.optimize(lambda t: t.suggest_int("n", 3, 3), 2, callbacks=[log])
-    ...     [json.loads(line)["params"] for line in open(log.path)]
+    ...     [json.loads(line)["params"] for line in pathlib.Path(log.path).read_text().splitlines()]
     [{'n': 3}, {'n': 3}]
     """
 
