@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from time import perf_counter
@@ -17,7 +18,7 @@ from sklearn.utils.validation import _num_samples
 
 from manyfit.base import Estimator
 from manyfit.dataset import Dataset
-from manyfit.model_selection._pipeline import evaluate_pipelines, why_no_pipeline
+from manyfit.model_selection._pipeline import beginning, evaluate_pipelines, steps_of, why_no_pipeline
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._population import evaluate_population, why_no_population
 from manyfit.splits import Splits
@@ -27,6 +28,18 @@ __all__ = ["Evaluation", "Evaluator"]
 # As scikit-learn's _fit_and_score returns it: fit_error (a traceback or None), test_scores (a number, or a
 # dict of numbers by metric), train_scores, n_test_samples, fit_time and score_time in seconds, estimator.
 Evaluation = dict[str, Any]
+
+
+@dataclass
+class Group:
+    """Candidates that are fitted alike; `how`, `what` and `why` as in a plan's Share."""
+
+    how: str
+    what: str
+    why: str
+    members: list[int] = field(default_factory=list)
+    models: list[Any] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list)  # equal for members that share what is costly
 
 
 class Evaluator:
@@ -117,37 +130,56 @@ class Evaluator:
         """Splits that test on the rows they train on."""
         return Splits(_num_samples(self.X), [(train, train) for train, _ in self.splits])
 
+    def groups(self, candidates: Sequence[Mapping[str, Any]]) -> list[Group]:
+        """The candidates by the way they are fitted."""
+        self._assert_names(candidates)
+        if not isinstance(self.estimator, Estimator | Pipeline):
+            name, why = type(self.estimator).__name__, why_no_population(self, self.estimator)
+            places = list(range(len(candidates)))
+            return [Group("one by one", name, why, places, [self.estimator] * len(places), list(places))]
+        found: dict[tuple[str, str, str], Group] = {}
+        for i, entry in enumerate(candidates):
+            model = self._candidate(entry)
+            how, why, part = self._route(model)
+            what = steps_of(model)
+            group = found.setdefault((how, what, why), Group(how, what, why))
+            group.members.append(i)
+            group.models.append(model)
+            group.parts.append(i if part is None else part)
+        return list(found.values())
+
+    def _route(self, model: Any) -> tuple[str, str, Any]:
+        """How a candidate is fitted, why not otherwise, and a key of what it shares (None: nothing)."""
+        why = why_no_population(self, model)
+        if not why:
+            return "population", "", 0
+        if not isinstance(model, Pipeline):
+            return "one by one", why, None
+        why_alone = why_no_pipeline(self, model)
+        return ("one by one", why_alone, None) if why_alone else ("pipeline", "", beginning(model))
+
     def evaluate(
         self, candidates: Sequence[Mapping[str, Any]], splits: Sequence[int] | None = None
     ) -> list[list[Evaluation]]:
         """Evaluations of every candidate (a dict of parameters) on some splits (None: all), by candidate."""
         chosen = list(range(len(self.splits))) if splits is None else list(splits)
-        self._assert_names(candidates)
-        if not isinstance(self.estimator, Estimator | Pipeline):
-            return self._all_alone(candidates, chosen)
-        models = [self._candidate(entry) for entry in candidates]
-        results: list[list[Evaluation] | None] = [None] * len(models)
-        reasons: list[str] = [""] * len(models)
-        populations: dict[type[Estimator], list[int]] = {}
-        pipelines: list[int] = []
-        for i, model in enumerate(models):
-            reason = why_no_population(self, model)
-            if not reason:
-                populations.setdefault(type(model), []).append(i)
-                continue
-            why = why_no_pipeline(self, model)
-            if why is None:
-                pipelines.append(i)
-            reasons[i] = why or reason
-        for members in populations.values():
-            self._in_parts(members, models, chosen, results)
+        results: list[list[Evaluation] | None] = [None] * len(candidates)
+        pipelines: list[tuple[int, Any]] = []
+        why = [""] * len(candidates)
+        for group in self.groups(candidates):
+            if group.how == "population":
+                self._in_parts(group.members, group.models, chosen, results)
+            elif group.how == "pipeline":
+                pipelines += zip(group.members, group.models, strict=True)
+            for i in group.members:
+                why[i] = group.why
         if pipelines:
-            done = evaluate_pipelines(self, [models[i] for i in pipelines], chosen)
-            for i, row in zip(pipelines, done, strict=True):
+            done = evaluate_pipelines(self, [model for _, model in pipelines], chosen)
+            for (i, _), row in zip(pipelines, done, strict=True):
                 results[i] = row
         alone = [i for i, row in enumerate(results) if row is None]
         if alone:
-            self._one_by_one(candidates, models, alone, chosen, reasons, results)
+            self._one_by_one(candidates, alone, chosen, why, results)
         return [row for row in results if row is not None]
 
     def _assert_names(self, candidates: Sequence[Mapping[str, Any]]) -> None:
@@ -165,47 +197,40 @@ class Evaluator:
                     raise
                 raise ValueError(f"{error} (did you mean {near[0]!r} instead of {unknown!r}?)") from None
 
-    def _all_alone(
-        self, candidates: Sequence[Mapping[str, Any]], chosen: Sequence[int]
-    ) -> list[list[Evaluation]]:
-        results: list[list[Evaluation] | None] = [None] * len(candidates)
-        models = [self.estimator] * len(candidates)
-        reasons = [why_no_population(self, self.estimator)] * len(candidates)
-        self._one_by_one(candidates, models, range(len(candidates)), chosen, reasons, results)
-        return [row for row in results if row is not None]
-
     def _candidate(self, entry: Mapping[str, Any]) -> Any:
-        estimator = self.estimator
-        if isinstance(estimator, Estimator) and not any("__" in name for name in entry):
-            fixed = estimator.get_params(deep=False)
-            if entry.keys() <= fixed.keys():
-                return type(estimator)(**{k: clone(v, safe=False) for k, v in {**fixed, **entry}.items()})
-        return clone(estimator).set_params(**{k: clone(v, safe=False) for k, v in entry.items()})
+        values = {name: clone(value, safe=False) for name, value in entry.items()}
+        if isinstance(self.estimator, Estimator) and entry.keys() <= self._parameters.keys():
+            return type(self.estimator)(**{**self._parameters, **values})
+        return clone(self.estimator).set_params(**values)
+
+    @cached_property
+    def _parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = clone(self.estimator).get_params(deep=False)
+        return parameters
 
     def _in_parts(
         self,
         members: list[int],
-        models: Sequence[Any],
+        models: list[Any],
         chosen: list[int],
         results: list[list[Evaluation] | None],
     ) -> None:
         """Evaluate a population; where it fails, its halves, so that the cause ends up alone."""
-        done = evaluate_population(self, [models[i] for i in members], chosen)
+        done = evaluate_population(self, models, chosen)
         if done is not None:
             for i, row in zip(members, done, strict=True):
                 results[i] = row
         elif len(members) > 1:
             middle = len(members) // 2
-            self._in_parts(members[:middle], models, chosen, results)
-            self._in_parts(members[middle:], models, chosen, results)
+            self._in_parts(members[:middle], models[:middle], chosen, results)
+            self._in_parts(members[middle:], models[middle:], chosen, results)
 
     def _one_by_one(
         self,
         candidates: Sequence[Mapping[str, Any]],
-        models: Sequence[Any],
         alone: Sequence[int],
         chosen: Sequence[int],
-        reasons: Sequence[str],
+        why: Sequence[str],
         results: list[list[Evaluation] | None],
     ) -> None:
         begin = perf_counter()
@@ -237,6 +262,6 @@ class Evaluator:
         seconds = perf_counter() - begin
         for place, i in enumerate(alone):
             results[i] = done[place * len(chosen) : (place + 1) * len(chosen)]
-            share = self.plan.share("one by one", type(models[i]).__name__, reasons[i] or "a fit failed")
+            share = self.plan.share("one by one", steps_of(self.estimator), why[i] or "a fit failed")
             share.fits += len(chosen)
             share.seconds += seconds / len(alone)

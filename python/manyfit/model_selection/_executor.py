@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from manyfit.dataset import Dataset
 from manyfit.model_selection._evaluator import Evaluation, Evaluator
+from manyfit.model_selection._plan import Plan
 
 __all__ = ["Done", "Executor", "InProcess", "Task", "Work"]
 
@@ -66,12 +68,13 @@ class Done:
     """What became of a piece of work.
 
     `evaluations` holds, for each candidate, its evaluation on each split; `measures` a dict for each
-    candidate. `error` is set instead where no worker could finish it.
+    candidate, in which "error" is the traceback of a measurement that failed. `error` is set
+    instead where no worker could finish it.
     """
 
     id: int
     evaluations: list[list[Evaluation]] = field(default_factory=list)
-    measures: list[dict[str, float]] = field(default_factory=list)
+    measures: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
     plan: str = ""  # what the worker shared so far
@@ -102,10 +105,15 @@ def perform(evaluator: Evaluator, work: Work) -> Done:
     """Evaluate a piece of work in this process."""
     begin = perf_counter()
     evaluations = evaluator.evaluate(work.candidates, work.splits)
+    measures: list[dict[str, Any]] = [{} for _ in work.candidates]
+    if work.measures:
+        from manyfit.model_selection._measures import measure
+
+        measures = measure(evaluator, work.candidates, work.measures)
     return Done(
         work.id,
         evaluations,
-        [{} for _ in work.candidates],
+        measures,
         None,
         perf_counter() - begin,
         str(evaluator.plan),
@@ -113,12 +121,25 @@ def perform(evaluator: Evaluator, work: Work) -> Done:
 
 
 class InProcess:
-    """Evaluates in this process, when asked for results."""
+    """Evaluates in this process, when asked for results.
+
+    Parameters
+    ----------
+    dataset : Dataset, default=None
+        Prepared forms of the data; None makes one.
+    """
 
     slots = 1
 
+    def __init__(self, dataset: Dataset | None = None) -> None:
+        self._dataset = dataset
+        self.plan = Plan()
+
     def start(self, task: Task) -> None:
         self._evaluator = task.evaluator()
+        self._evaluator.plan = self.plan
+        if self._dataset is not None:
+            self._evaluator.dataset = self._dataset
         self._works: list[Work] = []
 
     def submit(self, work: Work) -> None:

@@ -28,7 +28,7 @@ from manyfit.model_selection._population import is_ours
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
 
-__all__ = ["evaluate_pipelines", "why_no_pipeline"]
+__all__ = ["beginning", "evaluate_pipelines", "steps_of", "why_no_pipeline"]
 
 
 def why_no_pipeline(evaluator: Evaluator, model: Any) -> str | None:
@@ -68,6 +68,19 @@ def _transforming(pipeline: Pipeline) -> list[int]:
     return [i for i, (_, step) in enumerate(pipeline.steps[:-1]) if step not in (None, "passthrough")]
 
 
+def beginning(pipeline: Pipeline) -> tuple[Any, ...]:
+    """Equal for pipelines whose steps before the last fit alike."""
+    return tuple(_key(pipeline.steps[place][1]) for place in _transforming(pipeline))
+
+
+def steps_of(model: Any) -> str:
+    """Names of the steps of a pipeline that do something, or of an estimator."""
+    if not isinstance(model, Pipeline):
+        return type(model).__name__
+    steps = [model.steps[place][1] for place in _transforming(model)]
+    return " + ".join(type(step).__name__ for step in [*steps, model.steps[-1][1]])
+
+
 def evaluate_pipelines(
     evaluator: Evaluator, models: Sequence[Pipeline], splits: Sequence[int]
 ) -> list[list[Evaluation] | None]:
@@ -87,9 +100,7 @@ def evaluate_pipelines(
         whole = [evaluation for evaluation in row if evaluation is not None]
         rows.append(whole if len(whole) == len(row) else None)
         if len(whole) == len(row):
-            names = [type(model.steps[place][1]).__name__ for place in _transforming(model)]
-            what = " + ".join([*names, type(model.steps[-1][1]).__name__])
-            share = evaluator.plan.share("pipeline", what)
+            share = evaluator.plan.share("pipeline", steps_of(model))
             share.fits += len(row)
             share.seconds += (perf_counter() - begin) / len(models)
     for what, fits in _summed([counts for _, counts in branches]).items():
@@ -112,10 +123,7 @@ class _Tree:
         self.evaluator = evaluator
         self.models = models
         self.places = [_transforming(model) for model in models]
-        self.keys = [
-            [_key(model.steps[place][1]) for place in places]
-            for model, places in zip(models, self.places, strict=True)
-        ]
+        self.keys = [beginning(model) for model in models]
 
     def walk(self, split: int) -> tuple[list[Evaluation | None], dict[str, int]]:
         """Evaluations of one split by model, and how often each kind of step was fitted."""

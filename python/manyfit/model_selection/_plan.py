@@ -53,11 +53,17 @@ class Plan:
         Fits by the way they were done.
     steps : dict of str to int
         How often a step of a pipeline was fitted, by the name of its class; candidates that begin alike share it.
+    seconds : float
+        Wall-clock time of the search.
+    estimate : float or None
+        What ``explain`` had predicted of it.
     """
 
     def __init__(self) -> None:
         self.shares: list[Share] = []
         self.steps: dict[str, int] = {}
+        self.seconds = 0.0
+        self.estimate: float | None = None
 
     @property
     def fits(self) -> int:

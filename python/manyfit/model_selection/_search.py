@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import _search, _search_successive_halving, check_cv
 from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
 from sklearn.utils import indexable
-from sklearn.utils.validation import _check_method_params
+from sklearn.utils.validation import _check_method_params, _num_samples
 
 from manyfit.dataset import Dataset
 from manyfit.model_selection._evaluator import Evaluation, Evaluator
+from manyfit.model_selection._explain import Explanation, Round, estimate
 from manyfit.model_selection._plan import Plan
 
 __all__ = [
@@ -28,13 +30,17 @@ __all__ = [
 ]
 
 
+Fit = TypeVar("Fit", bound=Callable[..., Any])
+_checked: Callable[[Fit], Fit] = _fit_context(prefer_skip_nested_validation=False)
+
+
 class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
     """A search whose fits are done together where they can share work.
 
     A subclass names the candidates in ``_run_search``, as in scikit-learn.
     """
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @_checked
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Evaluate all candidates, and fit the best one on all rows.
 
@@ -56,16 +62,67 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
         ValueError
             For a parameter the estimator does not have, for splits that hold no rows, and when all fits fail.
         """
+        self.plan_ = Plan()
+        if hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx"):
+            if isinstance(X, Dataset):
+                X, y, params = unpacked(type(self).__name__, X, y, params)
+            super().fit(X, y, **params)
+            share = self.plan_.share("one by one", type(self.estimator).__name__, "callbacks watch each fit")
+            share.fits = len(vars(self)["cv_results_"]["params"]) * self.n_splits_
+            return self
+        begin = perf_counter()
+        rounds, refit_metric = self._prepare(X, y, params)
+        self._search_with(rounds.evaluate)
+        if not rounds.evaluations:
+            raise ValueError(f"{type(self).__name__}: the search must name at least one candidate, got none")
+        self.multimetric_ = isinstance(rounds.evaluations[0]["test_scores"], dict)
+        if callable(self.scoring) and self.multimetric_:
+            self._check_refit_for_multimetric(rounds.evaluations[0]["test_scores"])
+            refit_metric = self.refit
+        self._choose(rounds.results, refit_metric)
+        if self.refit:
+            self._fit_best(rounds)
+        several = isinstance(rounds.scorers, _MultimetricScorer)
+        self.scorer_ = rounds.scorers._scorers if several else rounds.scorers
+        self.cv_results_ = rounds.results
+        self.plan_.seconds = perf_counter() - begin
+        explained: Explanation | None = getattr(self, "explanation_", None)
+        if explained is not None and explained.fits == self.plan_.fits:
+            self.plan_.estimate = explained.seconds
+        return self
+
+    def explain(self, X: Any, y: Any = None, **params: Any) -> Explanation:
+        """What ``fit`` would share, and about how long its evaluations would take.
+
+        A few candidates are fitted on one split each and timed. The next ``fit`` on as many fits notes the
+        estimate beside the time it took, in ``plan_.estimate`` and ``plan_.seconds``.
+
+        Parameters
+        ----------
+        X, y, **params
+            As of ``fit``.
+
+        Returns
+        -------
+        Explanation
+            Its ``str`` tells the plan and the time.
+        """
+        copy = clone(self)
+        copy.plan_ = Plan()
+        rounds, _ = copy._prepare(X, y, params)
+        copy._search_with(rounds.record)
+        if not any(each.candidates for each in rounds.rounds):
+            raise ValueError(f"{type(self).__name__}: the search must name at least one candidate, got none")
+        self.explanation_ = estimate(rounds.evaluator, rounds.rounds)
+        return self.explanation_
+
+    def _prepare(self, X: Any, y: Any, params: Mapping[str, Any]) -> tuple[_Rounds, Any]:
+        """What evaluates candidates on these data, and the metric that chooses among them."""
         dataset: Dataset | None = None
         if isinstance(X, Dataset):
             dataset = X
             X, y, params = unpacked(type(self).__name__, dataset, y, params)
-        self.plan_ = Plan()
-        if hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx"):
-            super().fit(X, y, **params)
-            share = self.plan_.share("one by one", type(self.estimator).__name__, "callbacks watch each fit")
-            share.fits = len(self.cv_results_["params"]) * self.n_splits_
-            return self
+        self._n_samples_orig = _num_samples(X)
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
@@ -75,23 +132,13 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
         self.n_splits_ = self._checked_cv_orig.get_n_splits(X, y, **routed.splitter.split)
         if dataset is None:
             dataset = Dataset(X, y, routed.estimator.fit.get("sample_weight"))
-        rounds = _Rounds(self, X, y, scorers, routed, dataset)
+        return _Rounds(self, X, y, scorers, routed, dataset), refit_metric
+
+    def _search_with(self, evaluate: Any) -> None:
         if "callback_ctx" in signature(self._run_search).parameters:
-            self._run_search(rounds.evaluate, callback_ctx=self._init_callback_context(max_subtasks=None))
+            self._run_search(evaluate, callback_ctx=self._init_callback_context(max_subtasks=None))
         else:
-            self._run_search(rounds.evaluate)
-        if not rounds.evaluations:
-            raise ValueError(f"{type(self).__name__}: the search must name at least one candidate, got none")
-        self.multimetric_ = isinstance(rounds.evaluations[0]["test_scores"], dict)
-        if callable(self.scoring) and self.multimetric_:
-            self._check_refit_for_multimetric(rounds.evaluations[0]["test_scores"])
-            refit_metric = self.refit
-        self._choose(rounds.results, refit_metric)
-        if self.refit:
-            self._fit_best(dataset, X, y, routed.estimator.fit)
-        self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
-        self.cv_results_ = rounds.results
-        return self
+            self._run_search(evaluate)
 
     def _choose(self, results: dict[str, Any], refit_metric: str) -> None:
         if not self.refit and self.multimetric_:
@@ -101,11 +148,11 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
             self.best_score_ = results[f"mean_test_{refit_metric}"][self.best_index_]
         self.best_params_ = results["params"][self.best_index_]
 
-    def _fit_best(self, dataset: Dataset, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+    def _fit_best(self, rounds: _Rounds) -> None:
         best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
         begin = perf_counter()
-        targets = () if y is None else (y,)
-        best.fit(X, *targets, **fit_params)
+        data = (rounds.X,) if rounds.y is None else (rounds.X, rounds.y)
+        best.fit(*data, **rounds.routed.estimator.fit)
         self.refit_time_ = perf_counter() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
@@ -141,6 +188,7 @@ class _Rounds:
         self.evaluations: list[Evaluation] = []
         self.more: dict[str, list[Any]] = {}
         self.results: dict[str, Any] = {}
+        self.rounds: list[Round] = []
 
     def evaluate(
         self,
@@ -158,23 +206,7 @@ class _Rounds:
             print(
                 f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {total} fits"
             )
-        evaluator = Evaluator(
-            self.base,
-            self.X,
-            self.y,
-            splits,
-            self.scorers,
-            fit_params=self.routed.estimator.fit,
-            score_params=self.routed.scorer.score,
-            error_score=search.error_score,
-            return_train_score=search.return_train_score,
-            n_jobs=search.n_jobs,
-            pre_dispatch=search.pre_dispatch,
-            verbose=search.verbose,
-            dataset=self.dataset,
-            plan=search.plan_,
-        )
-        rows = evaluator.evaluate(candidates)
+        rows = self.evaluator(splits, search.plan_, search.verbose).evaluate(candidates)
         found = [evaluation for row in rows for evaluation in row]
         if not found:
             raise ValueError(
@@ -191,6 +223,43 @@ class _Rounds:
         self.results = search._format_results(self.candidates, len(splits), self.evaluations, self.more)
         return self.results
 
+    def evaluator(
+        self, splits: Sequence[tuple[Any, Any]], plan: Plan | None = None, verbose: int = 0
+    ) -> Evaluator:
+        search = self.search
+        return Evaluator(
+            self.base,
+            self.X,
+            self.y,
+            splits,
+            self.scorers,
+            fit_params=self.routed.estimator.fit,
+            score_params=self.routed.scorer.score,
+            error_score=search.error_score,
+            return_train_score=search.return_train_score,
+            n_jobs=search.n_jobs,
+            pre_dispatch=search.pre_dispatch,
+            verbose=verbose,
+            dataset=self.dataset,
+            plan=plan,
+        )
+
+    def record(
+        self,
+        candidate_params: Iterable[Mapping[str, Any]],
+        cv: Any = None,
+        more_results: Mapping[str, Iterable[Any]] | None = None,
+        callback_ctx: Any = None,
+    ) -> dict[str, Any]:
+        """Note the candidates of a round instead of evaluating them; answer as if all scored alike."""
+        candidates = list(candidate_params)
+        self.rounds.append(Round(candidates, self._splits(cv or self.search._checked_cv_orig)))
+        self.candidates += candidates
+        for key, values in (more_results or {}).items():
+            self.more.setdefault(key, []).extend(values)
+        more = {key: np.asarray(values) for key, values in self.more.items()}
+        return {**more, "params": self.candidates, "mean_test_score": np.zeros(len(self.candidates))}
+
     def _splits(self, cv: Any) -> list[tuple[Any, Any]]:
         splits = list(cv.split(self.X, self.y, **self.routed.splitter.split))
         if len(splits) != self.search.n_splits_:
@@ -202,16 +271,240 @@ class _Rounds:
 
 
 class GridSearchCV(_search.GridSearchCV, SharedSearch):  # type: ignore[misc]
-    pass
+    """Exhaustive search over given parameter values, whose fits share work.
+
+    Signature, results and errors are those of :class:`sklearn.model_selection.GridSearchCV`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Candidates of our estimators are trained as populations that share passes over X and
+        decompositions; steps of a Pipeline are fitted once for each split and reused by all candidates that begin
+        alike; other estimators are fitted one by one, as in scikit-learn.
+    param_grid : dict or list of dict
+        Values to try for each parameter.
+    scoring : str, callable, list, tuple or dict, default=None
+        Metric or metrics, as in scikit-learn; None takes the estimator's own score. R^2, squared error, accuracy
+        and log-loss of our estimators are computed in the core, mostly without a pass over X.
+    n_jobs : int, default=None
+        Threads of a population (None: every CPU), worker processes for other estimators (None: one).
+    refit : bool, str or callable, default=True
+        Whether to fit the best candidate on all rows, by which metric, or how to choose.
+    cv : int, splitter or iterable of (train, test), default=None
+        Any of scikit-learn's, also overlapping, repeated and grouped ones.
+    verbose : int, default=0
+    pre_dispatch : int or str, default="2*n_jobs"
+        For other estimators, as in joblib.
+    error_score : "raise" or float, default=nan
+        The score of a fit that failed; the traceback is shown in a warning.
+    return_train_score : bool, default=False
+        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarray
+        As scikit-learn's: "params", "param_<name>", "split<k>_test_<metric>", "mean_test_<metric>",
+        "std_test_<metric>", "rank_test_<metric>", "mean_fit_time", ... Times of fits done together are shared out
+        equally.
+    best_estimator_, best_params_, best_index_, best_score_, refit_time_, scorer_, n_splits_, multimetric_
+        As in scikit-learn.
+    plan_ : Plan
+        What was shared, in words (``str(plan_)``) and numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from manyfit.linear_model import Ridge
+    >>> from manyfit.model_selection import GridSearchCV
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> search = GridSearchCV(Ridge(), {"alpha": np.logspace(-4, 4, 50)}, cv=5).fit(X, y)
+    >>> search.plan_
+    <Plan: 250 fits of Ridge, 1 pass over X (fold Gram)>
+    >>> round(float(search.best_score_), 3)
+    0.482
+    """
 
 
 class RandomizedSearchCV(_search.RandomizedSearchCV, SharedSearch):  # type: ignore[misc]
-    pass
+    """Search over parameter values drawn at random, whose fits share work.
+
+    Signature, results and errors are those of :class:`sklearn.model_selection.RandomizedSearchCV`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Candidates of our estimators are trained as populations that share passes over X and
+        decompositions; steps of a Pipeline are fitted once for each split and reused by all candidates that begin
+        alike; other estimators are fitted one by one, as in scikit-learn.
+    param_distributions : dict or list of dict
+        Values, or a distribution of scipy.stats, for each parameter.
+    n_iter : int, default=10
+        Number of candidates.
+    scoring : str, callable, list, tuple or dict, default=None
+        Metric or metrics, as in scikit-learn; None takes the estimator's own score. R^2, squared error, accuracy
+        and log-loss of our estimators are computed in the core, mostly without a pass over X.
+    n_jobs : int, default=None
+        Threads of a population (None: every CPU), worker processes for other estimators (None: one).
+    refit : bool, str or callable, default=True
+        Whether to fit the best candidate on all rows, by which metric, or how to choose.
+    cv : int, splitter or iterable of (train, test), default=None
+        Any of scikit-learn's, also overlapping, repeated and grouped ones.
+    verbose : int, default=0
+    pre_dispatch : int or str, default="2*n_jobs"
+        For other estimators, as in joblib.
+    error_score : "raise" or float, default=nan
+        The score of a fit that failed; the traceback is shown in a warning.
+    return_train_score : bool, default=False
+        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarray
+        As scikit-learn's: "params", "param_<name>", "split<k>_test_<metric>", "mean_test_<metric>",
+        "std_test_<metric>", "rank_test_<metric>", "mean_fit_time", ... Times of fits done together are shared out
+        equally.
+    best_estimator_, best_params_, best_index_, best_score_, refit_time_, scorer_, n_splits_, multimetric_
+        As in scikit-learn.
+    plan_ : Plan
+        What was shared, in words (``str(plan_)``) and numbers.
+
+    Examples
+    --------
+    >>> from manyfit.linear_model import Ridge
+    >>> from manyfit.model_selection import RandomizedSearchCV
+    >>> from scipy.stats import loguniform
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> search = RandomizedSearchCV(Ridge(), {"alpha": loguniform(1e-4, 1e4)}, n_iter=20, random_state=0)
+    >>> search.fit(X, y).plan_
+    <Plan: 100 fits of Ridge, 1 pass over X (fold Gram)>
+    """
 
 
 class HalvingGridSearchCV(_search_successive_halving.HalvingGridSearchCV, SharedSearch):  # type: ignore[misc]
-    pass
+    """Successive halving over given parameter values, whose rounds share work.
+
+    Signature, results and errors are those of :class:`sklearn.model_selection.HalvingGridSearchCV`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Candidates of our estimators are trained as populations that share passes over X and
+        decompositions; steps of a Pipeline are fitted once for each split and reused by all candidates that begin
+        alike; other estimators are fitted one by one, as in scikit-learn.
+    param_grid : dict or list of dict
+        Values to try for each parameter.
+    factor : int or float, default=3
+        One candidate in `factor` goes on to the next round.
+    resource : str, default="n_samples"
+        What grows from round to round: rows, or a parameter with positive integer values.
+    max_resources : int, default="auto"
+    min_resources : int or str, default="exhaust"
+    aggressive_elimination : bool, default=False
+    scoring : str, callable, list, tuple or dict, default=None
+        Metric or metrics, as in scikit-learn; None takes the estimator's own score. R^2, squared error, accuracy
+        and log-loss of our estimators are computed in the core, mostly without a pass over X.
+    n_jobs : int, default=None
+        Threads of a population (None: every CPU), worker processes for other estimators (None: one).
+    refit : bool, str or callable, default=True
+        Whether to fit the best candidate on all rows, by which metric, or how to choose.
+    cv : int, splitter or iterable of (train, test), default=5
+        Any of scikit-learn's, also overlapping, repeated and grouped ones.
+    verbose : int, default=0
+    error_score : "raise" or float, default=nan
+        The score of a fit that failed; the traceback is shown in a warning.
+    return_train_score : bool, default=True
+        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarray
+        As scikit-learn's: "params", "param_<name>", "split<k>_test_<metric>", "mean_test_<metric>",
+        "std_test_<metric>", "rank_test_<metric>", "mean_fit_time", ... Times of fits done together are shared out
+        equally.
+    best_estimator_, best_params_, best_index_, best_score_, refit_time_, scorer_, n_splits_, multimetric_
+        As in scikit-learn.
+    plan_ : Plan
+        What was shared, in words (``str(plan_)``) and numbers.
+    n_resources_, n_candidates_, n_remaining_candidates_, n_iterations_, max_resources_, min_resources_
+        Of the rounds, as in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from manyfit.linear_model import Ridge
+    >>> from manyfit.model_selection import HalvingGridSearchCV
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> search = HalvingGridSearchCV(Ridge(), {"alpha": np.logspace(-4, 4, 27)}, random_state=0).fit(X, y)
+    >>> search.n_candidates_
+    [27, 9, 3, 1]
+    """
 
 
 class HalvingRandomSearchCV(_search_successive_halving.HalvingRandomSearchCV, SharedSearch):  # type: ignore[misc]
-    pass
+    """Successive halving over parameter values drawn at random, whose rounds share work.
+
+    Signature, results and errors are those of :class:`sklearn.model_selection.HalvingRandomSearchCV`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Candidates of our estimators are trained as populations that share passes over X and
+        decompositions; steps of a Pipeline are fitted once for each split and reused by all candidates that begin
+        alike; other estimators are fitted one by one, as in scikit-learn.
+    param_distributions : dict or list of dict
+        Values, or a distribution of scipy.stats, for each parameter.
+    n_candidates : "exhaust" or int, default="exhaust"
+        Candidates of the first round.
+    factor : int or float, default=3
+        One candidate in `factor` goes on to the next round.
+    resource : str, default="n_samples"
+        What grows from round to round: rows, or a parameter with positive integer values.
+    max_resources : int, default="auto"
+    min_resources : int or str, default="smallest"
+    aggressive_elimination : bool, default=False
+    scoring : str, callable, list, tuple or dict, default=None
+        Metric or metrics, as in scikit-learn; None takes the estimator's own score. R^2, squared error, accuracy
+        and log-loss of our estimators are computed in the core, mostly without a pass over X.
+    n_jobs : int, default=None
+        Threads of a population (None: every CPU), worker processes for other estimators (None: one).
+    refit : bool, str or callable, default=True
+        Whether to fit the best candidate on all rows, by which metric, or how to choose.
+    cv : int, splitter or iterable of (train, test), default=5
+        Any of scikit-learn's, also overlapping, repeated and grouped ones.
+    verbose : int, default=0
+    error_score : "raise" or float, default=nan
+        The score of a fit that failed; the traceback is shown in a warning.
+    return_train_score : bool, default=True
+        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarray
+        As scikit-learn's: "params", "param_<name>", "split<k>_test_<metric>", "mean_test_<metric>",
+        "std_test_<metric>", "rank_test_<metric>", "mean_fit_time", ... Times of fits done together are shared out
+        equally.
+    best_estimator_, best_params_, best_index_, best_score_, refit_time_, scorer_, n_splits_, multimetric_
+        As in scikit-learn.
+    plan_ : Plan
+        What was shared, in words (``str(plan_)``) and numbers.
+    n_resources_, n_candidates_, n_remaining_candidates_, n_iterations_, max_resources_, min_resources_
+        Of the rounds, as in scikit-learn.
+
+    Examples
+    --------
+    >>> from manyfit.linear_model import Ridge
+    >>> from manyfit.model_selection import HalvingRandomSearchCV
+    >>> from scipy.stats import loguniform
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> alphas = {"alpha": loguniform(1e-4, 1e4)}
+    >>> search = HalvingRandomSearchCV(Ridge(), alphas, min_resources=50, random_state=0).fit(X, y)
+    >>> search.n_resources_, search.n_candidates_
+    ([50, 150], [8, 3])
+    """

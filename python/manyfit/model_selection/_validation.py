@@ -5,8 +5,8 @@ What cannot be shared runs scikit-learn's own function.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ from manyfit.splits import Splits
 
 __all__ = ["cross_val_predict", "cross_val_score", "cross_validate", "learning_curve", "validation_curve"]
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 
 def _shares(estimator: Any) -> bool:
     """Whether fits of an estimator may share work, and nothing watches or routes them one by one."""
@@ -45,9 +47,12 @@ def _shares(estimator: Any) -> bool:
     return is_ours(last) and not _routing_enabled() and not hasattr(estimator, "_skl_callbacks")
 
 
-def _as_theirs(function: Any) -> Any:
+def _as_theirs(function: Any) -> Callable[[Function], Function]:
     """Check arguments by scikit-learn's rules for its function."""
-    return validate_params(function._skl_parameter_constraints, prefer_skip_nested_validation=False)
+    check: Callable[[Function], Function] = validate_params(
+        function._skl_parameter_constraints, prefer_skip_nested_validation=False
+    )
+    return check
 
 
 def cross_validate(
