@@ -59,6 +59,7 @@ class Source:
     lines: dict[str, int] = field(default_factory=dict)
 
     def line(self, key: str) -> int:
+        """Line of a key, or of the whole."""
         return self.lines.get(key, self.lines.get("", 0))
 
     def __str__(self) -> str:
@@ -89,6 +90,11 @@ class Data:
     names: list[str]
     texts: list[str]
 
+    @classmethod
+    def nothing(cls) -> Data:
+        """Data that have not been read."""
+        return cls(np.empty((0, 0)), np.empty(0), None, None, [], [])
+
 
 def read_table(
     path: str | os.PathLike[str],
@@ -99,7 +105,7 @@ def read_table(
     groups: str | None = None,
     separator: str | None = None,
 ) -> Data:
-    """Read a table as a sweep does.
+    r"""Read a table as a sweep does.
 
     Parameters
     ----------
@@ -128,7 +134,7 @@ def read_table(
     --------
     >>> from pathlib import Path
     >>> from manyfit.sweep import read_table
-    >>> _ = Path("heights.csv").write_text("age,shoe,height\\n3,25,96\\n9,35,\\n")
+    >>> _ = Path("heights.csv").write_text("age,shoe,height\n3,25,96\n9,35,\n")
     >>> read_table("heights.csv", target="age").X
     array([[25., 96.],
            [35., nan]])
@@ -328,8 +334,8 @@ def _target(source: Source, columns: dict[str, NDArray[Any]], problems: Problems
 
 def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     if values.dtype == object:
-        return np.array([value is None for value in values])
-    return ~np.isfinite(values)
+        return np.array([value is None for value in values], dtype=np.bool_)
+    return np.asarray(~np.isfinite(values))
 
 
 def _weights(source: Source, values: NDArray[Any], problems: Problems) -> NDArray[Any]:

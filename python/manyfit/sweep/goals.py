@@ -88,7 +88,9 @@ def _goal(node: Node, problems: Problems) -> Goal | None:
         turned = name.startswith("neg_") and not named.value.startswith("neg_")
         if wanted.value != ("minimize" if turned else right):
             why = "the lower the better" if turned or right == "minimize" else "the higher the better"
-            text = f"must be {'minimize' if turned else right} for {named.value} ({why}), got {wanted.value!r}"
+            text = (
+                f"must be {'minimize' if turned else right} for {named.value} ({why}), got {wanted.value!r}"
+            )
             problems.add(wanted.line, wanted.key, text)
             return None
     return Goal(name, right, node.line, named.key)
@@ -103,7 +105,9 @@ def _scorer_name(node: Node, problems: Problems) -> str | None:
         return name
     for other in (_SHORT.get(name), f"neg_{name}"):
         if other in scorers:
-            problems.note(node.line, node.key, f"{name} is read as scikit-learn's {other}, which is maximised")
+            problems.note(
+                node.line, node.key, f"{name} is read as scikit-learn's {other}, which is maximised"
+            )
             return other
     hint = near(name, [*scorers, *MEASURES, *_SHORT]) or "; sklearn.metrics.get_scorer_names() lists them"
     problems.add(node.line, node.key, f"there is no metric or measure {name!r}{hint}")

@@ -74,6 +74,7 @@ class Node:
         return child
 
     def get(self, name: str) -> Node | None:
+        """Return the value of a key, None where there is none."""
         return self.value.get(name) if isinstance(self.value, dict) else None
 
     def __iter__(self) -> Iterator[Node]:
@@ -89,7 +90,8 @@ def read_nodes(text: str | bytes, problems: Problems) -> Node | None:
         try:
             text = text.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            problems.add(text.count(b"\n", 0, error.start) + 1, "", "must be UTF-8 text")
+            line = error.object.count(b"\n", 0, error.start) + 1
+            problems.add(line, "", "must be UTF-8 text")
             return None
     try:
         if not _harmless(text, problems):
@@ -112,11 +114,11 @@ def read_nodes(text: str | bytes, problems: Problems) -> Node | None:
     return _Reader(problems).read(root, root.start_mark.line + 1, "")
 
 
-def _harmless(text: str, problems: Problems) -> bool:
+def _harmless(source: str, problems: Problems) -> bool:
     """Look at the events before anything is put together."""
     depth, documents, good = 0, 0, True
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+    for event in yaml.parse(source, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
@@ -125,10 +127,9 @@ def _harmless(text: str, problems: Problems) -> bool:
         if isinstance(event, yaml.AliasEvent):
             problems.add(line, "", f"aliases are not read in sweep files, got *{event.anchor}: write it out")
             good = False
-        elif getattr(event, "anchor", None):
-            problems.add(
-                line, "", f"anchors are not read in sweep files, got &{event.anchor}: write the value out"
-            )
+        elif anchor := getattr(event, "anchor", None):
+            text = f"anchors are not read in sweep files, got &{anchor}: write the value out"
+            problems.add(line, "", text)
             good = False
         tag = getattr(event, "tag", None)
         if tag:

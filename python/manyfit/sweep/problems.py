@@ -50,12 +50,15 @@ class Problems:
         self.notes: list[Problem] = []
 
     def add(self, line: int, key: str, text: str) -> None:
+        """Add what is wrong."""
         self.found.append(Problem(line, key, " ".join(text.split())))
 
     def note(self, line: int, key: str, text: str) -> None:
+        """Add how something was understood."""
         self.notes.append(Problem(line, key, text))
 
     def note_lines(self) -> list[str]:
+        """One line for each note."""
         return SweepFileError(self.path, self.notes).lines()
 
     def check(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import itertools
 import math
 import re
 from dataclasses import dataclass, field
@@ -35,8 +34,14 @@ METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 # type: class of optuna.pruners, and its argument for each key of ours
 _PRUNERS: dict[str, tuple[str, dict[str, str]]] = {
-    "hyperband": ("HyperbandPruner", {"min_iter": "min_resource", "max_iter": "max_resource", "eta": "reduction_factor"}),
-    "successive_halving": ("SuccessiveHalvingPruner", {"min_iter": "min_resource", "eta": "reduction_factor"}),
+    "hyperband": (
+        "HyperbandPruner",
+        {"min_iter": "min_resource", "max_iter": "max_resource", "eta": "reduction_factor"},
+    ),
+    "successive_halving": (
+        "SuccessiveHalvingPruner",
+        {"min_iter": "min_resource", "eta": "reduction_factor"},
+    ),
     "median": ("MedianPruner", {"min_iter": "n_warmup_steps", "min_trials": "n_startup_trials"}),
     "percentile": (
         "PercentilePruner",
@@ -58,6 +63,7 @@ class Call:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def make(self) -> Any:
+        """Call the class."""
         return getattr(importlib.import_module(self.module), self.name)(*self.args, **self.kwargs)
 
 
@@ -89,12 +95,19 @@ def grid(space: dict[str, Any], node: Node, problems: Problems) -> dict[str, lis
         low, high, step = (getattr(distribution, key, None) for key in ("low", "high", "step"))
         if hasattr(distribution, "choices"):
             found[name] = list(distribution.choices)
-        elif isinstance(low, int) and isinstance(high, int) and step and not getattr(distribution, "log", False):
+        elif (
+            isinstance(low, int)
+            and isinstance(high, int)
+            and step
+            and not getattr(distribution, "log", False)
+        ):
             found[name] = list(range(low, high + 1, step))
         elif step and low is not None and high is not None:
             found[name] = [low + i * step for i in range(round((high - low) / step) + 1)]
         else:
-            problems.add(place.line, place.key, "has no end of values, and method grid tries all: give values, or q")
+            problems.add(
+                place.line, place.key, "has no end of values, and method grid tries all: give values, or q"
+            )
     size = math.prod(len(values) for values in found.values())
     if size > _LARGEST_GRID:
         problems.add(node.line, node.key, f"a grid must have at most {_LARGEST_GRID:,} points, got {size:,}")
@@ -130,7 +143,7 @@ def early_terminate(node: Node | None, problems: Problems) -> tuple[Call | None,
     name, keys = _PRUNERS[given.value]
     arguments: dict[str, Any] = {}
     extra: dict[str, Any] = {}
-    for key, child in (node.value.items() if isinstance(node.value, dict) else ()):
+    for key, child in node.value.items() if isinstance(node.value, dict) else ():
         if key == "type":
             continue
         if key == "resource":
@@ -153,7 +166,9 @@ def early_terminate(node: Node | None, problems: Problems) -> tuple[Call | None,
         problems.add(node.line, f"{node.key}.percentile", "must be a number between 0 and 100, got none")
         return None, extra
     if given.value == "threshold" and not arguments.keys() & {"lower", "upper"}:
-        problems.add(node.line, f"{node.key}.lower", "lower or upper must be given for threshold, got neither")
+        problems.add(
+            node.line, f"{node.key}.lower", "lower or upper must be given for threshold, got neither"
+        )
         return None, extra
     call = Call("optuna.pruners", name, (), arguments)
     if None not in arguments.values():
@@ -183,7 +198,9 @@ def splitter(node: Node | None, problems: Problems) -> int | Call:
     if isinstance(node.value, dict):
         return _splitter(node, problems)
     if isinstance(node.value, str):
-        return _splitter(Node({"splitter": Node(node.value, node.line, node.key)}, node.line, node.key), problems)
+        return _splitter(
+            Node({"splitter": Node(node.value, node.line, node.key)}, node.line, node.key), problems
+        )
     folds = whole(node, problems, least=2)
     return folds or 5
 
@@ -191,15 +208,22 @@ def splitter(node: Node | None, problems: Problems) -> int | Call:
 def _splitter(node: Node, problems: Problems) -> int | Call:
     from sklearn import model_selection
 
+    there = {
+        name: getattr(model_selection, name, None) for name in model_selection.__all__ if "CV" not in name
+    }
     names = [
         name
-        for name in model_selection.__all__
-        if inspect.isclass(getattr(model_selection, name)) and hasattr(getattr(model_selection, name), "split")
+        for name, found in there.items()
+        if inspect.isclass(found) and hasattr(found, "split") and name[:4] != "Base"
     ]
     given = node.get("splitter")
     if given is None or given.value not in names:
         place = given or node
-        problems.add(place.line, f"{node.key}.splitter" if given is None else place.key, one_of(given and given.plain, names))
+        problems.add(
+            place.line,
+            f"{node.key}.splitter" if given is None else place.key,
+            one_of(given and given.plain, names),
+        )
         return 5
     cls = getattr(model_selection, given.value)
     known = list(inspect.signature(cls).parameters)
@@ -208,7 +232,9 @@ def _splitter(node: Node, problems: Problems) -> int | Call:
         if key == "splitter":
             continue
         if key not in known:
-            text = f"{given.value} has no parameter {key!r}{near(key, known) or '; it has ' + ', '.join(known)}"
+            text = (
+                f"{given.value} has no parameter {key!r}{near(key, known) or '; it has ' + ', '.join(known)}"
+            )
             problems.add(child.line, child.key, text)
         else:
             arguments[key] = child.plain
@@ -254,7 +280,9 @@ def timeout(node: Node | None, problems: Problems) -> float | None:
     if found is None:
         hint = "; write hours and minutes as 1h30m" if _CLOCK.fullmatch(str(node.value)) else ""
         problems.add(
-            node.line, node.key, f"must be seconds > 0, or a time such as 90s, 10m or 2h, got {node.kind}{hint}"
+            node.line,
+            node.key,
+            f"must be seconds > 0, or a time such as 90s, 10m or 2h, got {node.kind}{hint}",
         )
     return found
 
@@ -296,4 +324,4 @@ def check_folds(splits: list[tuple[Any, Any]], y: Any) -> str:
 
 def product(values: dict[str, list[Any]]) -> int:
     """How many points a grid has."""
-    return sum(1 for _ in itertools.product(*values.values())) if len(values) < 1 else math.prod(map(len, values.values()))
+    return math.prod(len(each) for each in values.values())

@@ -39,8 +39,8 @@ def read_space(node: Node, estimator: Any, problems: Problems) -> tuple[dict[str
     Parameters
     ----------
     node : Node
-    estimator : estimator
-        Whose parameters they are.
+    estimator : estimator or None
+        Whose parameters they are; None checks no names.
     problems : Problems
 
     Returns
@@ -64,12 +64,14 @@ def read_space(node: Node, estimator: Any, problems: Problems) -> tuple[dict[str
 class _Reader:
     def __init__(self, estimator: Any, problems: Problems) -> None:
         self.estimator = estimator
-        self.names: dict[str, Any] = estimator.get_params(deep=True)
+        self.known = estimator is not None
+        self.names: dict[str, Any] = estimator.get_params(deep=True) if self.known else {}
         self.problems = problems
         self.space: dict[str, Any] = {}
         self.fixed: dict[str, Any] = {}
 
     def mapping(self, node: Node, prefix: str) -> None:
+        """Read parameters, those of a step below its name."""
         for key, child in node.value.items():
             name = prefix + key
             inner = child.get("parameters")  # as W&B nests them
@@ -77,7 +79,7 @@ class _Reader:
                 self.mapping(inner, f"{name}__")
             elif self._is_nested(name, child):
                 self.mapping(child, f"{name}__")
-            elif name not in self.names and not self._inside_of_a_choice(name):
+            elif self.known and name not in self.names and not self._inside_of_a_choice(name):
                 self._unknown(name, child)
             elif name in self.space or name in self.fixed:
                 self.problems.add(child.line, child.key, f"the parameter {name!r} must be given once")
@@ -87,7 +89,7 @@ class _Reader:
     def _is_nested(self, name: str, child: Node) -> bool:
         if not isinstance(child.value, dict):
             return False
-        is_part = any(other.startswith(f"{name}__") for other in self.names)
+        is_part = not self.known or any(other.startswith(f"{name}__") for other in self.names)
         return is_part and not child.value.keys() & set(_KEYS)
 
     def _inside_of_a_choice(self, name: str) -> bool:
@@ -108,6 +110,7 @@ class _Reader:
     # --- one parameter ---
 
     def parameter(self, name: str, node: Node) -> None:
+        """Read one parameter."""
         if isinstance(node.value, list):
             self._values(name, node)
         elif not isinstance(node.value, dict):
@@ -200,7 +203,8 @@ class _Reader:
             if shown[i] in shown[:i]:
                 self.problems.add(child.line, child.key, f"values must be different, got {shown[i]} twice")
                 return
-        if all([self._fits(name, child, value) for child, value in zip(node, values, strict=True)]):
+        fit = [self._fits(name, child, value) for child, value in zip(node, values, strict=True)]
+        if all(fit):
             if len(values) == 1:
                 self.fixed[name] = values[0]
             else:
