@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DeviceError", "ExportMismatch", "ModelFormatError"]
+__all__ = ["DeviceError", "ExportMismatch", "ModelFormatError", "StorageError"]
 
 
 class DeviceError(RuntimeError):
@@ -15,3 +15,7 @@ class ModelFormatError(ValueError):
 
 class ExportMismatch(RuntimeError):
     """An exported model answers otherwise than the model it was made from; nothing was written."""
+
+
+class StorageError(RuntimeError):
+    """The storage of a study cannot be opened, read or written; what was told before is still in it."""
