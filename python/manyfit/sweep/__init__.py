@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manyfit.sweep.data import read_table
     from manyfit.sweep.problems import SweepFileError
+    from manyfit.sweep.progress import ProgressBar
 
 _NAMES = {
+    "ProgressBar": "manyfit.sweep.progress",
     "SweepFileError": "manyfit.sweep.problems",
     "read_table": "manyfit.sweep.data",
 }
 
-__all__ = ["SweepFileError", "read_table"]
+__all__ = ["ProgressBar", "SweepFileError", "read_table"]
 
 
 def __getattr__(name: str) -> Any:

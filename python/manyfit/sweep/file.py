@@ -89,6 +89,7 @@ class Sweep:
     timeout: float | None
     seed: int
     workers: int
+    file_workers: int  # what the file itself says
     n_jobs: int | None
     batch_size: int | None
     fixed: dict[str, Any] = field(default_factory=dict)
@@ -180,6 +181,7 @@ class _Reader:
         self.path = path
         self.root = root
         self.problems = problems
+        self.own_workers = root.get("workers")
         for key, value in overrides.items():
             if value is not None:
                 root.value[key] = Node(value, 0, f"--{key}")
@@ -199,6 +201,9 @@ class _Reader:
         run_cap, timeout = self._limits(method)
         seed = settings.whole(root.get("seed"), problems, least=0)
         workers = settings.whole(root.get("workers"), problems, least=0, most=4096)
+        own = workers if root.get("workers") is self.own_workers else None
+        if self.own_workers is not None and own is None:
+            own = settings.whole(self.own_workers, problems, least=0, most=4096)
         n_jobs = settings.whole(root.get("n_jobs"), problems, least=-1)
         batch_size = settings.whole(root.get("batch_size"), problems)
         storage, name = self.storage(), self.name()
@@ -232,6 +237,7 @@ class _Reader:
             timeout,
             seed or 0,
             workers or 0,
+            own or 0,
             n_jobs,
             batch_size,
             fixed,

@@ -160,7 +160,9 @@ def shown(tally: Tally) -> str:
     return f"best {tally.best.values[0]:.6g} (trial {tally.best.number})"
 
 
-def remaining(total: int, n_trials: int | None, timeout: float | None, per_minute: float | None, spent: float) -> str:
+def remaining(
+    total: int, n_trials: int | None, timeout: float | None, per_minute: float | None, spent: float
+) -> str:
     """How long it may still take, in words; empty where it cannot be told."""
     left = []
     if n_trials is not None and per_minute:

@@ -46,6 +46,7 @@ class Tally:
 
     @property
     def total(self) -> int:
+        """Trials that ended."""
         return self.complete + self.pruned + self.failed
 
     def add(self, trials: Iterable[FrozenTrial]) -> None:
@@ -81,7 +82,9 @@ class Tally:
         """``38 complete, 2 failed``."""
         parts = [f"{self.complete} complete"]
         parts += [
-            f"{number} {word}" for number, word in ((self.pruned, "pruned"), (self.failed, "failed")) if number
+            f"{number} {word}"
+            for number, word in ((self.pruned, "pruned"), (self.failed, "failed"))
+            if number
         ]
         if self.infeasible:
             parts.append(f"{self.infeasible} outside the constraints")
