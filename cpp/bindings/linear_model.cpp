@@ -181,7 +181,9 @@ void bind_evaluate(py::module_& m) {
         const SquaredErrors errors = run(execution, [&](const Context& context) {
           return squared_errors_cpu(gram, jobs, coefs, intercepts, context);
         });
-        return py::make_tuple(to_numpy(errors.residual), to_numpy(errors.total));
+        return py::make_tuple(to_numpy(errors.residual), to_numpy(errors.total),
+                              to_numpy(errors.residual_rounding), to_numpy(errors.total_rounding),
+                              to_numpy(errors.weight));
       },
       py::arg("prepared"), py::arg("splits"), py::arg("coef"), py::arg("intercept"),
       py::arg("execution"));

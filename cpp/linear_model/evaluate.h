@@ -10,9 +10,12 @@
 namespace manyfit {
 
 struct SquaredErrors {
-  Eigen::MatrixXd
-      residual;           // (jobs, t) sum w (y - prediction)^2 over the rows a job's split tests on
-  Eigen::MatrixXd total;  // (jobs, t) sum w (y - mean y)^2
+  // (jobs, t), of the rows a job's split tests on
+  Eigen::MatrixXd residual;  // sum w (y - prediction)^2
+  Eigen::MatrixXd total;     // sum w (y - mean y)^2
+  // How much of these may be rounding: a good fit leaves little of terms that are large.
+  Eigen::MatrixXd residual_rounding, total_rounding;
+  Eigen::VectorXd weight;  // (jobs,) sum w
 };
 
 SquaredErrors squared_errors_cpu(const FoldGram& gram, const std::vector<LinearJob>& jobs,

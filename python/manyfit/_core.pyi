@@ -227,7 +227,9 @@ def squared_errors(
     coef: NDArray[float64],
     intercept: NDArray[float64],
     execution: Execution,
-) -> tuple[NDArray[float64], NDArray[float64]]: ...
+) -> tuple[
+    NDArray[float64], NDArray[float64], NDArray[float64], NDArray[float64], NDArray[float64]
+]: ...  # residual, total, their rounding (jobs, t), weight (jobs,)
 def sgd(
     X: _Floats,
     y: _Floats | None,

@@ -131,6 +131,19 @@ class Dataset:
             self._matrix = X
         return self._matrix
 
+    def shape(self, estimator: object) -> tuple[int, int]:
+        """Of :meth:`matrix`."""
+        n, d = self.matrix(estimator).shape
+        return n, d
+
+    def dtype(self, estimator: object) -> np.dtype[Any]:
+        """Of :meth:`matrix`."""
+        return self.matrix(estimator).dtype
+
+    def n_targets(self, estimator: object) -> int:
+        """Columns of :meth:`targets_2d`."""
+        return int(self.targets_2d(estimator).shape[1])
+
     def targets(self, estimator: object) -> NDArray[Any]:
         """`y` in the dtype of `X`, of shape (n_samples,) or (n_samples, n_targets)."""
         if self._targets is None:

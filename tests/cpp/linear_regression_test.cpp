@@ -298,6 +298,11 @@ TYPED_TEST(SquaredErrorsTest, AreThoseOfADirectPass) {
         const auto row = static_cast<int64_t>(b);
         EXPECT_NEAR(errors.residual(row, k) / static_cast<double>(residual), 1, tolerance);
         EXPECT_NEAR(errors.total(row, k) / static_cast<double>(total), 1, tolerance);
+        EXPECT_LE(std::abs(errors.residual(row, k) - static_cast<double>(residual)),
+                  errors.residual_rounding(row, k));
+        EXPECT_LE(std::abs(errors.total(row, k) - static_cast<double>(total)),
+                  errors.total_rounding(row, k));
+        EXPECT_NEAR(errors.weight(row) / static_cast<double>(rows.w.sum()), 1, tolerance);
       }
     }
   }
@@ -315,6 +320,7 @@ TYPED_TEST(SquaredErrorsTest, OfAPerfectFitAreNothing) {
                          {Eigen::VectorXd::Zero(1), Eigen::VectorXd::Zero(1)}, Context(1));
   for (int64_t b = 0; b < 2; ++b) {
     EXPECT_GE(errors.residual(b, 0), 0);
+    EXPECT_LT(errors.residual(b, 0), errors.residual_rounding(b, 0));
     EXPECT_LT(errors.residual(b, 0), 20 * kEpsilon<T> * errors.total(b, 0));
   }
 }

@@ -149,7 +149,7 @@ class _OneByOne(Descends):
 
 
 def _start(model: Any, group: PreparedJobs) -> NDArray[np.float64]:
-    shape = (group.Y.shape[1], group.X.shape[1])
+    shape = (group.n_targets, group.shape[1])
     if not (model.warm_start and hasattr(model, "coef_")):
         return np.zeros(shape)
     return np.asarray(model.coef_, dtype=np.float64).reshape(shape)
@@ -481,7 +481,7 @@ def enet_path(
     start = None
     if coef_init is not None:
         # The first fit starts there, all others from the one before.
-        first = np.asarray(coef_init, dtype=np.float64).reshape(1, group.Y.shape[1], -1)
+        first = np.asarray(coef_init, dtype=np.float64).reshape(1, group.n_targets, -1)
         head = descend(group, settings[:1], first, kernel)
         start = np.repeat(head.coef, len(grid), axis=0)
     solution = descend(group, settings, start, kernel)

@@ -270,9 +270,9 @@ class ChoosesPenalty(LinearEstimator):
         shape = len(members), len(points)
         if group.dataset.made("fold Gram", group.folds) is not None:
             places = [place for place, _ in members for _ in points]
-            residual, _ = group.kernels.squared_errors(
+            residual = group.kernels.squared_errors(
                 group.gram(), places, solution.coef, solution.intercept, group.execution
-            )
+            )[0]
             means: NDArray[np.float64] = np.asarray(residual).mean(axis=1)
             return means.reshape(shape)
         sums = np.empty(shape)

@@ -21,6 +21,7 @@ from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator
+from manyfit.linear_model._left_out import left_out_accuracy
 from manyfit.splits import Splits
 
 __all__ = ["GradientDescentClassifier", "GradientDescentRegressor"]
@@ -377,6 +378,13 @@ class GradientDescentClassifier(LinearClassifierMixin, _GradientDescent):  # typ
             None if weights is None else weights[rows],
         )
         cls._train_population([Job(model, 0)], part, Splits(len(part.X)))
+
+    @classmethod
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
+    ) -> NDArray[np.float64] | None:
+        """Accuracy on the left-out rows, of all models of a split by one matrix product."""
+        return left_out_accuracy(jobs, dataset, splits) if metric in ("score", "accuracy") else None
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Logits of the rows: of the second class where there are two.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,14 @@ from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset, plain
 from manyfit.splits import Splits
 
-__all__ = ["LinearEstimator", "PreparedJobs", "grouped", "left_out_errors", "r2"]
+__all__ = ["LeftOutErrors", "LinearEstimator", "PreparedJobs", "grouped", "left_out_errors", "r2"]
 
+
+# Share of a sum of squares that may be rounding.
+KEPT_DOUBLE, KEPT_SINGLE = 5e-10, 1e-5
+
+# Answers of so many numbers at once.
+BLOCK = 1 << 22
 
 # Where rows are fewer than columns, non-negative fits still take a Gram of up to so many columns.
 WIDEST_GRAM = 1000
@@ -40,26 +46,43 @@ class PreparedJobs:
         self.owner = first
         self.kernels = backend(first.device)
         self.execution = execution(first.n_jobs)
-        self.X = dataset.matrix(first)
-        self.Y = dataset.targets_2d(first)
-        self.weights = dataset.weights(first)
+        self.shape = dataset.shape(first)
+        self.dtype = dataset.dtype(first)
+        self.n_targets = dataset.n_targets(first)
         self.fit_intercept = [bool(job.estimator.fit_intercept) for job in jobs]
+        self._double: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None = None
+
+    # The rows, for who needs more than forms that are made already: a dataset may have to make them.
+
+    @property
+    def X(self) -> NDArray[Any]:
+        return self.dataset.matrix(self.owner) if self._double is None else self._double[0]
+
+    @property
+    def Y(self) -> NDArray[Any]:
+        """Targets of shape (n_samples, n_targets)."""
+        return self.dataset.targets_2d(self.owner) if self._double is None else self._double[1]
+
+    @property
+    def weights(self) -> NDArray[Any] | None:
+        return self.dataset.weights(self.owner) if self._double is None else self._double[2]
 
     @property
     def dual(self) -> bool:
         """Whether inner products of the rows are the smaller problem."""
-        return bool(len(self.X) < self.X.shape[1])
+        return self.shape[0] < self.shape[1]
 
     @property
     def too_wide_for_gram(self) -> bool:
         """Whether a Gram of the columns would be far larger than `X`."""
-        return self.dual and self.X.shape[1] > WIDEST_GRAM
+        return self.dual and self.shape[1] > WIDEST_GRAM
 
     def in_double(self) -> PreparedJobs:
         """The same computed in float64, from a copy of the data."""
         wide = copy.copy(self)
-        wide.X, wide.Y = self.X.astype(np.float64), self.Y.astype(np.float64)
-        wide.weights = None if self.weights is None else self.weights.astype(np.float64)
+        wide.dtype = np.dtype(np.float64)
+        weights = None if self.weights is None else self.weights.astype(np.float64)
+        wide._double = self.X.astype(np.float64), self.Y.astype(np.float64), weights
         return wide
 
     def subset(self, chosen: NDArray[np.bool_]) -> PreparedJobs:
@@ -100,7 +123,7 @@ class PreparedJobs:
             gram: core.RowGram = self.kernels.row_gram(self.X, self.execution)
             return gram
 
-        widened = self.X.dtype != self.dataset.matrix(self.owner).dtype
+        widened = self._double is not None
         gram = self.dataset.form("row Gram in float64" if widened else "row Gram", None, make)
         if not (gram.finite and np.isfinite(self.Y).all()):
             self.dataset.assert_finite(self.owner)
@@ -123,7 +146,7 @@ class PreparedJobs:
         `attempt` fits jobs from a form, and says which of them it answered well enough.
         """
         solved = attempt(self, self.row_gram())
-        if not solved.all() and self.X.dtype == np.float32:
+        if not solved.all() and self.dtype == np.float32:
             left = self.subset(~solved).in_double()
             solved[~solved] = attempt(left, left.row_gram())
         if not solved.all():
@@ -174,16 +197,17 @@ class LinearEstimator(Estimator):
 
     def _store(self, dataset: Dataset, coef: NDArray[Any], intercept: NDArray[Any]) -> None:
         """Keep coef (targets, features) and intercept (targets,) as scikit-learn shapes and types them."""
-        X, y = dataset.matrix(self), dataset.targets(self)
         # astype copies: the population's own array would otherwise live as long as one of its models
         with np.errstate(over="ignore"):
-            coef, intercept = coef.astype(X.dtype), intercept.astype(X.dtype)
-        self.coef_: Any = coef[0] if y.ndim == 1 else coef
+            coef, intercept = (array.astype(dataset.dtype(self)) for array in (coef, intercept))
+        single = dataset.targets(self).ndim == 1
+        self.coef_: Any = coef[0] if single else coef
         if not self.fit_intercept:
             self.intercept_: Any = 0.0
         else:
-            self.intercept_ = intercept[0] if y.ndim == 1 else intercept
-        self._assert_finite(X)
+            self.intercept_ = intercept[0] if single else intercept
+        if not self._finite:  # finite data were of a scale that overflowed
+            self._refuse_scale(dataset.matrix(self))
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         # The class that follows in the method resolution order: a name in scikit-learn's modules may be replaced.
@@ -191,12 +215,12 @@ class LinearEstimator(Estimator):
             super().fit(X, y, **extra)
         except np.linalg.LinAlgError as error:
             self._refuse_scale(X, error)
-        self._assert_finite(X)
-
-    def _assert_finite(self, X: Any) -> None:
-        """Raise where finite data were of a scale that overflowed."""
-        if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
+        if not self._finite:
             self._refuse_scale(X)
+
+    @property
+    def _finite(self) -> bool:
+        return bool(np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all())
 
     def _refuse_scale(self, X: Any, cause: Exception | None = None) -> NoReturn:
         entries: Any = X
@@ -212,11 +236,20 @@ class LinearEstimator(Estimator):
     def _score_population(
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        """R^2 of every job on its left-out rows, from their moments."""
-        if metric not in ("score", "r2"):
+        """R^2 or squared errors of every job on its left-out rows, from their moments."""
+        of_total = metric in ("score", "r2")
+        if not of_total and metric not in ("neg_mean_squared_error", "neg_root_mean_squared_error"):
             return None
-        errors = left_out_errors(jobs, dataset, splits)
-        return None if errors is None else r2(*errors)
+        errors = left_out_errors(jobs, dataset, splits, of_total)
+        if errors is None:
+            return None
+        if of_total:
+            return r2(errors.residual, errors.total)
+        means = errors.residual / errors.weight[:, None]
+        if metric == "neg_root_mean_squared_error":
+            means = np.sqrt(means)
+        scores: NDArray[np.float64] = -means.mean(axis=1)
+        return scores
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict targets.
@@ -270,33 +303,85 @@ def grouped(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Iterator[P
             yield PreparedJobs(members, [place[job.split] for job in members], dataset, folds)
 
 
-def left_out_errors(
-    jobs: Sequence[Job], dataset: Dataset, splits: Splits
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Squared errors of every job on its left-out rows and squares of these about their mean, (jobs, targets).
+class LeftOutErrors(NamedTuple):
+    """Weighted sums over the rows that jobs leave out."""
 
-    From the rows' moments, without a pass over X; None where there is no such way.
+    residual: NDArray[np.float64]  # (jobs, targets) of squared errors
+    total: NDArray[np.float64]  # (jobs, targets) of squares of the target about its mean
+    weight: NDArray[np.float64]  # (jobs,)
+
+
+def left_out_errors(
+    jobs: Sequence[Job], dataset: Dataset, splits: Splits, against_total: bool = True
+) -> LeftOutErrors | None:
+    """Squared errors of every job on its left-out rows, and squares of these about their mean.
+
+    From the rows' moments, without a pass over X; where these would lose digits, from the rows. It is the digits of
+    residual / total that are kept, or those of the residual with ``against_total=False``. None where there is no such
+    way.
     """
     if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
         return None
     place = {id(job.estimator): i for i, job in enumerate(jobs)}
-    residuals: NDArray[np.float64] | None = None
-    totals: NDArray[np.float64] | None = None
+    found: LeftOutErrors | None = None
     for group in grouped(jobs, dataset, splits):
         if group.dual or min(len(splits.test_rows(job.split)) for job in group.jobs) < 2:
             return None
         coef = np.stack([np.atleast_2d(job.estimator.coef_) for job in group.jobs]).astype(np.float64)
-        targets = group.Y.shape[1]
+        targets = group.n_targets
         intercept = np.stack(
             [np.broadcast_to(np.asarray(job.estimator.intercept_, np.float64), targets) for job in group.jobs]
         )
-        if residuals is None or totals is None:
-            residuals, totals = np.empty((len(jobs), targets)), np.empty((len(jobs), targets))
-        rows = [place[id(job.estimator)] for job in group.jobs]
-        residuals[rows], totals[rows] = core.squared_errors(
+        residual, total, rounding, total_rounding, weight = core.squared_errors(
             group.gram(), group.splits, coef, intercept, group.execution
         )
-    return None if residuals is None or totals is None else (residuals, totals)
+        if not (weight > 0).all():
+            return None
+        share = KEPT_DOUBLE if group.dtype == np.float64 else KEPT_SINGLE
+        measure = np.maximum(residual, total) if against_total else residual
+        exact = ((rounding <= share * measure) & (total_rounding <= share * total)).all(axis=1)
+        if not exact.all():
+            left = np.flatnonzero(~exact)
+            residual[left], total[left] = _errors_of_rows(group, left, coef, intercept, splits)
+        if found is None:
+            found = LeftOutErrors(
+                np.empty((len(jobs), targets)), np.empty((len(jobs), targets)), np.empty(len(jobs))
+            )
+        rows = [place[id(job.estimator)] for job in group.jobs]
+        for whole, part in zip(found, (residual, total, weight), strict=True):
+            whole[rows] = part
+    return found
+
+
+def _errors_of_rows(
+    group: PreparedJobs,
+    chosen: NDArray[np.intp],
+    coef: NDArray[np.float64],
+    intercept: NDArray[np.float64],
+    splits: Splits,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of squared errors, and of squares of the targets, of some jobs of a group, by predicting."""
+    targets = group.n_targets
+    residual, total = np.empty((len(chosen), targets)), np.empty((len(chosen), targets))
+    by_split: dict[int, list[int]] = {}
+    for i, b in enumerate(chosen.tolist()):
+        by_split.setdefault(group.jobs[b].split, []).append(i)
+    for split, members in by_split.items():
+        rows = splits.test_rows(split)
+        X, Y = group.X[rows], group.Y[rows]
+        weights = None if group.weights is None else group.weights[rows].astype(np.float64)
+        mean = np.average(Y, axis=0, weights=weights)
+        squares = (Y - mean) ** 2
+        ones = np.ones(len(rows)) if weights is None else weights
+        at_once = max(1, BLOCK // (len(rows) * targets))
+        for begin in range(0, len(members), at_once):
+            part = members[begin : begin + at_once]
+            stacked = coef[chosen[part]].reshape(-1, X.shape[1]).astype(X.dtype)
+            answers = X @ stacked.T + intercept[chosen[part]].reshape(-1).astype(X.dtype)
+            errors = answers.reshape(len(rows), len(part), targets) - Y[:, None]
+            residual[part] = np.tensordot(ones, errors.astype(np.float64) ** 2, 1)
+            total[part] = ones @ squares.astype(np.float64)
+    return residual, total
 
 
 def r2(residual: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -144,7 +144,7 @@ def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_
 def _solve_positive(group: PreparedJobs) -> NDArray[np.bool_]:
     if group.too_wide_for_gram:
         return np.zeros(len(group.jobs), dtype=bool)
-    no_penalty = np.zeros((len(group.jobs), group.Y.shape[1]))
+    no_penalty = np.zeros((len(group.jobs), group.n_targets))
     coef, intercept, reliable = group.kernels.nonnegative(
         group.gram(), group.splits, group.fit_intercept, no_penalty, group.execution
     )

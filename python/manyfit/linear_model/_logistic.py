@@ -277,12 +277,21 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
     def _score_population(
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        """Accuracy on the left-out rows, of all models in one pass."""
-        if metric not in ("score", "accuracy") or any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+        """Accuracy or mean log-loss on the left-out rows, of all models in one pass."""
+        if metric not in ("score", "accuracy", "neg_log_loss"):
             return None
-        classes, _ = dataset.labels(jobs[0].estimator)
+        if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
+            return None
+        classes, codes = dataset.labels(jobs[0].estimator)
         if any(len(job.estimator.classes_) != len(classes) for job in jobs):
             return None
+        of_loss = metric == "neg_log_loss"
+        if of_loss:
+            if dataset.dtype(jobs[0].estimator) != np.float64:
+                return None  # log_loss clips probabilities at the precision of their type
+            tested = [codes[splits.test_rows(split)] for split in {job.split for job in jobs}]
+            if any(len(np.unique(labels)) != len(classes) for labels in tested):
+                return None  # log_loss says what is wrong with that
         scores = np.empty(len(jobs))
         for folds in splits.groups:
             place = {split: i for i, split in enumerate(folds.splits)}
@@ -293,7 +302,7 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
                 coef = np.stack([np.column_stack([m.coef_, m.intercept_]) for m in models])
                 sums = batch.scores([place[jobs[b].split] for b in members], coef)
                 with np.errstate(invalid="ignore"):  # of no rows at all
-                    scores[members] = sums[:, 1] / sums[:, 0]
+                    scores[members] = (-sums[:, 2] if of_loss else sums[:, 1]) / sums[:, 0]
         return scores
 
     def _start(self, outputs: int, n_features: int) -> NDArray[np.float64] | None:

@@ -47,7 +47,7 @@ class RidgeEstimator(LinearEstimator):
     @classmethod
     def _solve(cls, group: PreparedJobs) -> NDArray[np.bool_]:
         positive = np.array([job.estimator.positive for job in group.jobs])
-        alpha = np.array([job.estimator._penalties(group.Y.shape[1]) for job in group.jobs])
+        alpha = np.array([job.estimator._penalties(group.n_targets) for job in group.jobs])
         solved = np.ones(len(group.jobs), dtype=bool)
         for kind in (False, True):
             chosen = positive == kind
@@ -199,5 +199,5 @@ def _keep(group: PreparedJobs, result: tuple[Any, ...], chosen: NDArray[np.bool_
     for b in np.flatnonzero(chosen).tolist():
         model = group.jobs[b].estimator
         model._store(group.dataset, coef[b], intercept[b])
-        if group.Y.shape[1] == 1:
+        if group.n_targets == 1:
             model.coef_ = model.coef_.ravel()  # as scikit-learn has it, also for y of shape (n_samples, 1)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, grouped
+from manyfit.linear_model._left_out import left_out_accuracy
 from manyfit.linear_model._ridge import RidgeEstimator
 from manyfit.linear_model._ridge_cv import Floats, RidgeSelection, SumScore
 from manyfit.splits import Splits
@@ -48,7 +49,8 @@ class LabelRegression(LinearEstimator):
     def _score_population(
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        return None  # accuracy needs the rows
+        """Accuracy on the left-out rows, of all models of a split by one matrix product."""
+        return left_out_accuracy(jobs, dataset, splits) if metric in ("score", "accuracy") else None
 
     # --- scikit-learn's own attribute, made of ours; while its solver runs, its own ---
 

@@ -142,7 +142,7 @@ class RidgeSelection(LinearEstimator):
             job.estimator._check_rows(group, splits.train_rows(job.split))
         results = _leave_one_out(group)
         solved = np.array([reliable for _, _, reliable in results])
-        targets = group.Y.shape[1]
+        targets = group.n_targets
         penalties = np.ones((len(group.jobs), targets))
         for b in np.flatnonzero(solved).tolist():
             job = group.jobs[b]
@@ -271,7 +271,8 @@ class RidgeSelection(LinearEstimator):
         """Scores of every member on its fold."""
         summed = [i for i, job in enumerate(jobs) if job.estimator.scoring in cls._sum_scores]
         together = [member for i in summed for member in members[i]]
-        errors = left_out_errors(together, dataset, inner) if together else None
+        of_total = all(jobs[i].estimator.scoring in (None, "r2") for i in summed)
+        errors = left_out_errors(together, dataset, inner, of_total) if together else None
         scores: list[Floats | None] = [None] * len(jobs)
         if errors is not None:
             weights = dataset.weights(jobs[0].estimator)

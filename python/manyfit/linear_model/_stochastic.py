@@ -19,6 +19,7 @@ from manyfit._execution import backend, execution
 from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
+from manyfit.linear_model._left_out import left_out_accuracy
 from manyfit.splits import Splits
 
 __all__ = ["SGDClassifierBase", "SGDEstimator", "SGDTask", "fit_tasks"]
@@ -392,6 +393,13 @@ class SGDClassifierBase(SGDEstimator):
     """What the classifiers share: one against the rest of the classes."""
 
     class_weight: Any
+
+    @classmethod
+    def _score_population(
+        cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
+    ) -> NDArray[np.float64] | None:
+        """Accuracy on the left-out rows, of all models of a split by one matrix product."""
+        return left_out_accuracy(jobs, dataset, splits) if metric in ("score", "accuracy") else None
 
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:

@@ -232,12 +232,8 @@ class Engine:
             with self._two_interrupts():
                 while True:
                     try:
-                        self._watch()
-                        self._ask()
-                        self._submit()
+                        self._fill()
                         if not self._under_way:
-                            if self._ready or not self._asked_all():
-                                continue
                             break
                         for done in self.executor.wait():
                             self._receive(done)
@@ -249,11 +245,6 @@ class Engine:
                 self._write()
         finally:
             record._thread_local.in_optimize_loop = False
-
-    def _asked_all(self) -> bool:
-        if self._closing or self._stopping:
-            return True
-        return not self.schedule.numbers(self._next_batch)
 
     def _interrupt(self) -> None:
         self.interrupted = True
@@ -291,8 +282,6 @@ class Engine:
         """Notice whatever ends the search early."""
         if self.store.study._stop_flag:
             self._closing = self._stopping = True
-        if self.sampling.stopped:
-            self._closing = True
         if self.timeout is not None and monotonic() - self._begin >= self.timeout:
             self._closing = self._stopping = True
         if self._stopping and self._ready:
@@ -306,34 +295,43 @@ class Engine:
                 batch.members = [member for member in batch.members if member not in members]
                 self._settle(batch)
 
+    def _fill(self) -> None:
+        """Keep the executor busy."""
+        while len(self._under_way) < self.executor.slots:
+            self._watch()
+            if self._ready:
+                self._submit()
+            elif self._closing or not self._ask():
+                return
+
     # --- asking ---
 
-    def _ask(self) -> None:
-        while not self._closing and not self._ready and len(self._under_way) < self.executor.slots:
-            numbers = self.schedule.numbers(self._next_batch)
-            shown = self.schedule.shown(self._next_batch)
-            if not numbers or not self._tell(shown, numbers.start):
-                return
-            if self.sampling.stopped:
+    def _ask(self) -> bool:
+        """Ask the next batch; False if there is none, or none yet."""
+        numbers = self.schedule.numbers(self._next_batch)
+        shown = self.schedule.shown(self._next_batch)
+        if not numbers or not self._tell(shown, numbers.start):
+            return False
+        if self.sampling.stopped:
+            self._closing = True
+            return False
+        batch = Batch(self._next_batch, numbers, shown)
+        self._next_batch += 1
+        self._batches[batch.index] = batch
+        for number in numbers:
+            known = self._stored(number)
+            try:
+                asked, settings = self.sampling.ask(self.space, shown, known)
+            except Exhausted:
                 self._closing = True
-                return
-            batch = Batch(self._next_batch, numbers, shown)
-            self._next_batch += 1
-            self._batches[batch.index] = batch
-            for number in numbers:
-                known = self._stored(number)
-                try:
-                    asked, settings = self.sampling.ask(self.space, shown, known)
-                except Exhausted:
-                    self._closing = True
-                    break
-                if known is not None:
-                    self._ended[number] = known
-                    continue
-                assert settings is not None
-                batch.members.append(Member(asked, settings))
-            self._advance(batch)
-            self._watch()
+                break
+            if known is not None:
+                self._ended[number] = known
+                continue
+            assert settings is not None
+            batch.members.append(Member(asked, settings))
+        self._advance(batch)
+        return True
 
     def _stored(self, number: int) -> FrozenTrial | None:
         place = number - self.schedule.first
@@ -371,15 +369,11 @@ class Engine:
             heapq.heappush(self._ready, (batch.index, rung, work.id, work, members))
 
     def _submit(self) -> None:
-        while self._ready and len(self._under_way) < self.executor.slots:
-            self._watch()
-            if not self._ready:
-                return
-            index, _, _, work, members = heapq.heappop(self._ready)
-            for member in members:
-                member.begun = True
-            self._under_way[work.id] = self._batches[index], members
-            self.executor.submit(work)
+        index, _, _, work, members = heapq.heappop(self._ready)
+        for member in members:
+            member.begun = True
+        self._under_way[work.id] = self._batches[index], members
+        self.executor.submit(work)
 
     def _receive(self, done: Done) -> None:
         batch, members = self._under_way.pop(done.id)

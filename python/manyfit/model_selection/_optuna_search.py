@@ -466,9 +466,10 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
                 raise ValueError(f"{name}: no trial was finished before the search was ended")
             first = next((t.user_attrs["error"] for t in failed if "error" in t.user_attrs), "unknown")
             raise ValueError(f"{name}: all {len(failed)} trials failed. The first one:\n{first}")
-        if new := [t for t in failed if t.number >= engine.n_stored and "error" in t.user_attrs]:
+        if new := [t for t in ended if t.number >= engine.n_stored and "error" in t.user_attrs]:
+            fate = "have no score" if failed else f"have the score {self.error_score}"
             warnings.warn(
-                f"{name}: {len(new)} of {len(ended)} trials failed and have no score. The first one, "
+                f"{name}: {len(new)} of {len(ended)} trials failed and {fate}. The first one, "
                 f"trial {new[0].number}:\n{new[0].user_attrs['error']}",
                 FitFailedWarning,
                 stacklevel=4,

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 import joblib
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.model_selection._validation import _score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _check_method_params
+from sklearn.utils.validation import _check_method_params, _num_samples
 
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
-from manyfit.model_selection._population import is_ours
+from manyfit.model_selection._population import is_ours, reads_answers_alone
 
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
@@ -116,6 +115,29 @@ def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
     return total
 
 
+class _Branch:
+    """Rows as some fitted steps leave them."""
+
+    def __init__(
+        self, X: Any, X_seen: Any, X_test: Any, fitted: Sequence[Any] = (), seconds: float = 0.0
+    ) -> None:
+        self.X = X  # to train on
+        self.X_seen = X_seen  # the same rows as new ones would come out, for scores on them; or None
+        self.X_test = X_test
+        self.fitted = list(fitted)
+        self.seconds = seconds  # spent on each candidate's steps, where candidates share them equally
+
+    def grown(self, step: Any, y: Any, candidates: int) -> _Branch:
+        """Fit one more step, which so many candidates share."""
+        begin = perf_counter()
+        joint = hasattr(step, "fit_transform")
+        X = step.fit_transform(self.X, y) if joint else step.fit(self.X, y).transform(self.X)
+        X_test = step.transform(self.X_test)
+        X_seen = None if self.X_seen is None else step.transform(self.X_seen)
+        seconds = self.seconds + (perf_counter() - begin) / candidates
+        return _Branch(X, X_seen, X_test, [*self.fitted, step], seconds)
+
+
 class _Tree:
     """The candidates, and the evaluations found so far for one split."""
 
@@ -129,104 +151,89 @@ class _Tree:
         """Evaluations of one split by model, and how often each kind of step was fitted."""
         evaluator = self.evaluator
         train, test = evaluator.splits[split]
-        first = self.models[0]
-        X, y = _safe_split(first, evaluator.X, evaluator.y, train)
-        X_test, y_test = _safe_split(first, evaluator.X, evaluator.y, test, train)
-        self.split, self.raw_test, self.raw_train = split, X_test, X
+        X, y = _safe_split(self.models[0], evaluator.X, evaluator.y, train)
+        X_test, y_test = _safe_split(self.models[0], evaluator.X, evaluator.y, test, train)
+        self.split = split
+        self.raw = _Branch(X, X if evaluator.return_train_score else None, X_test)
+        self.y, self.y_test = y, y_test
         self.found: list[Evaluation | None] = [None] * len(self.models)
         self.counts: dict[str, int] = {}
-        self._grow(list(range(len(self.models))), 0, X, y, X_test, y_test, [], 0.0)
+        self._grow(list(range(len(self.models))), self.raw)
         return self.found, self.counts
 
-    def _grow(
-        self,
-        members: list[int],
-        depth: int,
-        X: Any,
-        y: Any,
-        X_test: Any,
-        y_test: Any,
-        fitted: list[Any],
-        seconds: float,
-    ) -> None:
+    def _grow(self, members: list[int], branch: _Branch) -> None:
+        depth = len(branch.fitted)
         leaves = [i for i in members if len(self.places[i]) == depth]
         if leaves:
-            self._leaf(leaves, X, y, X_test, y_test, fitted, seconds)
-        branches: dict[Any, list[int]] = {}
+            self._leaf(leaves, branch)
+        alike: dict[Any, list[int]] = {}
         for i in members:
             if len(self.places[i]) > depth:
-                branches.setdefault(self.keys[i][depth], []).append(i)
-        for branch in branches.values():
-            step = clone(self.models[branch[0]].steps[self.places[branch[0]][depth]][1])
-            begin = perf_counter()
+                alike.setdefault(self.keys[i][depth], []).append(i)
+        for group in alike.values():
+            step = clone(self.models[group[0]].steps[self.places[group[0]][depth]][1])
             try:
-                joint = hasattr(step, "fit_transform")
-                made = step.fit_transform(X, y) if joint else step.fit(X, y).transform(X)
-                made_test = step.transform(X_test)
+                grown = branch.grown(step, self.y, len(group))
             except Exception:
                 continue  # each is tried alone, where the error is kept
             name = type(step).__name__
             self.counts[name] = self.counts.get(name, 0) + 1
-            spent = seconds + (perf_counter() - begin) / len(branch)
-            self._grow(branch, depth + 1, made, y, made_test, y_test, [*fitted, step], spent)
+            self._grow(group, grown)
 
-    def _leaf(
-        self, members: list[int], X: Any, y: Any, X_test: Any, y_test: Any, fitted: list[Any], seconds: float
-    ) -> None:
-        evaluator = self.evaluator
-        train, test = evaluator.splits[self.split]
+    def _leaf(self, members: list[int], branch: _Branch) -> None:
+        evaluator, X, y = self.evaluator, branch.X, self.y
         last = self.models[members[0]].steps[-1][0]
         given = {name.removeprefix(f"{last}__"): value for name, value in evaluator.fit_params.items()}
-        params = _check_method_params(evaluator.X, params=given, indices=train)
-        finals: dict[int, tuple[Any, float]] = {}
+        params = _check_method_params(evaluator.X, params=given, indices=evaluator.splits[self.split][0])
         populations: dict[type[Estimator], list[int]] = {}
         for i in members:
             model = self.models[i].steps[-1][1]
             if is_ours(model) and not params.keys() - {"sample_weight"}:
                 populations.setdefault(type(model), []).append(i)
+        finals: dict[int, tuple[Any, float]] = {}
         for cls, group in populations.items():
             begin = perf_counter()
             jobs = [Job(clone(self.models[i].steps[-1][1]), 0) for i in group]
             try:
                 cls._train(jobs, Dataset(X, y, params.get("sample_weight")), None)
             except Exception:
-                continue
+                continue  # each is tried alone
             spent = (perf_counter() - begin) / len(group)
             finals.update({i: (job.estimator, spent) for i, job in zip(group, jobs, strict=True)})
+        data = (X,) if y is None else (X, y)
         for i in members:
             if i not in finals:
                 begin = perf_counter()
                 model = clone(self.models[i].steps[-1][1])
                 try:
-                    model.fit(X, y, **params) if y is not None else model.fit(X, **params)
+                    model.fit(*data, **params)
                 except Exception:
                     continue
                 finals[i] = model, perf_counter() - begin
         for i, (model, spent) in finals.items():
-            self.found[i] = self._evaluation(i, model, X, y, X_test, y_test, fitted, seconds + spent)
-            self.found[i]["n_test_samples"] = len(test)  # type: ignore[index]
+            self.found[i] = self._evaluation(i, model, branch, branch.seconds + spent)
 
-    def _evaluation(
-        self, i: int, model: Any, X: Any, y: Any, X_test: Any, y_test: Any, fitted: list[Any], seconds: float
-    ) -> Evaluation:
+    def _evaluation(self, i: int, model: Any, branch: _Branch, seconds: float) -> Evaluation:
         evaluator = self.evaluator
         begin = perf_counter()
-        scorer, error_score = evaluator.scorer, evaluator.error_score
         train, test = evaluator.splits[self.split]
-        plain = _reads_predictions_alone(scorer)
-        whole = None if plain and not evaluator.return_estimator else self._assembled(i, model, fitted)
-        scored = model if plain else whole
-        evaluation: Evaluation = {"fit_error": None, "fit_time": seconds}
-        params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=test)
-        evaluation["test_scores"] = _score(
-            scored, X_test if plain else self.raw_test, y_test, scorer, params, error_score
-        )
-        evaluation["score_time"] = perf_counter() - begin
+        plain = reads_answers_alone(evaluator.scorer)
+        whole = None if plain and not evaluator.return_estimator else self._assembled(i, model, branch.fitted)
+        scored, rows = (model, branch) if plain else (whole, self.raw)
+
+        def score(X: Any, y: Any, chosen: Any) -> Any:
+            params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=chosen)
+            return _score(scored, X, y, evaluator.scorer, params, evaluator.error_score)
+
+        evaluation: Evaluation = {
+            "fit_error": None,
+            "fit_time": seconds,
+            "test_scores": score(rows.X_test, self.y_test, test),
+            "n_test_samples": _num_samples(test),
+            "score_time": perf_counter() - begin,
+        }
         if evaluator.return_train_score:
-            params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=train)
-            evaluation["train_scores"] = _score(
-                scored, X if plain else self.raw_train, y, scorer, params, error_score
-            )
+            evaluation["train_scores"] = score(rows.X_seen, self.y, train)
         if evaluator.return_estimator:
             evaluation["estimator"] = whole
         return evaluation
@@ -238,12 +245,6 @@ class _Tree:
             pipeline.steps[place] = (pipeline.steps[place][0], step)
         pipeline.steps[-1] = (pipeline.steps[-1][0], model)
         return pipeline
-
-
-def _reads_predictions_alone(scorer: Any) -> bool:
-    """Whether a scorer asks the last step for nothing but predictions or its own score."""
-    scorers = scorer._scorers.values() if isinstance(scorer, _MultimetricScorer) else [scorer]
-    return all(isinstance(each, _Scorer | _PassthroughScorer) for each in scorers)
 
 
 def _key(step: Any) -> Any:

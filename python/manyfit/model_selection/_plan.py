@@ -23,6 +23,8 @@ class Share:
     fits : int
     passes : list of str
         What was prepared from the data, one entry for each pass over X.
+    prepared : bool
+        Whether all that was needed had been prepared before.
     seconds : float
         Wall-clock time.
     """
@@ -32,6 +34,7 @@ class Share:
     why: str = ""
     fits: int = 0
     passes: list[str] = field(default_factory=list)
+    prepared: bool = False
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -41,6 +44,8 @@ class Share:
         if self.passes:
             kinds = ", ".join(dict.fromkeys(self.passes))
             text += f", {len(self.passes)} pass{'es' if len(self.passes) != 1 else ''} over X ({kinds})"
+        elif self.prepared:
+            text += ", prepared before"
         return text + (f": {self.why}" if self.why else "")
 
 

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, root_mean_squared_error
 from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.model_selection._validation import _score
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
+from manyfit.linear_model._left_out import left_out_models
 from manyfit.splits import Splits
 
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
 
-__all__ = ["Rows", "evaluate_population", "is_ours", "metric_name", "why_no_population"]
+__all__ = ["evaluate_population", "is_ours", "metric_name", "reads_answers_alone", "why_no_population"]
 
 # Metrics that moments or sums over the left-out rows may tell: scikit-learn's function, sign and response.
 _METRICS = {
@@ -59,56 +61,74 @@ def why_no_population(evaluator: Evaluator, model: Any) -> str:
     return ""
 
 
+def reads_answers_alone(scorer: Any) -> bool:
+    """Whether a scorer asks a model for nothing but its answers on the rows, or its own score of them."""
+    scorers = scorer._scorers.values() if isinstance(scorer, _MultimetricScorer) else [scorer]
+    return all(type(each) is _PassthroughScorer or isinstance(each, _Scorer) for each in scorers)
+
+
 class Rows:
     """The rows of one split to score on, cut once for all models."""
 
-    def __init__(self, evaluator: Evaluator, model: Any, split: int, train: bool) -> None:
+    def __init__(self, evaluator: Evaluator, model: Any, split: int, train: bool, answered: bool) -> None:
         rows, left_out = evaluator.splits[split]
-        if train:
+        chosen = rows if train else left_out
+        if answered:  # models know their answers: nothing reads X
+            self.X: Any = np.empty((len(chosen), 0))
+            self.y = None if evaluator.y is None else _safe_indexing(evaluator.y, chosen)
+        elif train:
             self.X, self.y = _safe_split(model, evaluator.X, evaluator.y, rows)
         else:
             self.X, self.y = _safe_split(model, evaluator.X, evaluator.y, left_out, rows)
-        chosen = rows if train else left_out
         self.params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=chosen)
-
-    def score(self, model: Any, scorer: Any, error_score: Any) -> Any:
-        """A number, or a dict of numbers."""
-        return _score(model, self.X, self.y, scorer, self.params, error_score)
 
 
 class Scores:
-    """Scores of the jobs of a population, from the core where it knows the metric."""
+    """Scores of the jobs of a population, from the core where it knows the metric.
+
+    Jobs are asked about in their order, which is by split.
+    """
 
     def __init__(self, evaluator: Evaluator, jobs: Sequence[Job], train: bool) -> None:
         self.evaluator = evaluator
         self.train = train
-        self.several = isinstance(evaluator.scorer, _MultimetricScorer)
-        scorers = evaluator.scorer._scorers if self.several else {"score": evaluator.scorer}
+        self.scorer = evaluator.scorer
+        self.several = isinstance(self.scorer, _MultimetricScorer)
+        scorers = self.scorer._scorers if self.several else {"score": self.scorer}
+        cut = evaluator.cut_to_train if train else evaluator.cut
         self.known: dict[str, NDArray[np.float64]] = {}
         if _same_weights(evaluator.fit_params, evaluator.score_params):
-            cut = evaluator.cut_to_train if train else evaluator.cut
             for name, scorer in scorers.items():
                 values = _from_core(jobs, evaluator.dataset, cut, metric_name(scorer))
                 if values is not None:
                     self.known[name] = values
-        self.left = {name: scorer for name, scorer in scorers.items() if name not in self.known}
+        left = {name: scorer for name, scorer in scorers.items() if name not in self.known}
+        if self.several and self.known:
+            self.scorer = _MultimetricScorer(scorers=left, raise_exc=self.scorer._raise_exc)
+        self.names = list(scorers)
+        self.done = not left
+        self._models = None
+        if left and reads_answers_alone(self.scorer):
+            self._models = left_out_models(jobs, evaluator.dataset, cut)
         self._rows: tuple[int, Rows] | None = None
 
     def of(self, b: int, job: Job) -> Any:
         """Score of job b: a number, or a dict of numbers."""
         scores = {name: float(values[b]) for name, values in self.known.items()}
-        if self.left:
-            if self._rows is None or self._rows[0] != job.split:
-                self._rows = job.split, Rows(self.evaluator, job.estimator, job.split, self.train)
-            scorer = self.evaluator.scorer
-            if self.several and self.known:
-                scorer = _MultimetricScorer(scorers=self.left, raise_exc=scorer._raise_exc)
-            found = self._rows[1].score(job.estimator, scorer, self.evaluator.error_score)
+        if not self.done:
+            found = self._computed(job)
             if not self.several:
                 return found
             scores.update(found)
-            scores = {name: scores[name] for name in self.evaluator.scorer._scorers}
-        return scores if self.several else scores["score"]
+        return {name: scores[name] for name in self.names} if self.several else scores["score"]
+
+    def _computed(self, job: Job) -> Any:
+        model = job.estimator if self._models is None else next(self._models)[1]
+        if self._rows is None or self._rows[0] != job.split:
+            answered = self._models is not None
+            self._rows = job.split, Rows(self.evaluator, model, job.split, self.train, answered)
+        rows = self._rows[1]
+        return _score(model, rows.X, rows.y, self.scorer, rows.params, self.evaluator.error_score)
 
 
 def _same_weights(fit_params: Mapping[str, Any], score_params: Mapping[str, Any]) -> bool:
@@ -169,6 +189,7 @@ def evaluate_population(
         share = evaluator.plan.share("population", cls.__name__)
         share.fits += len(jobs) - elsewhere
         share.passes += evaluator.dataset.passes[before:]
+        share.prepared = before > 0
         share.seconds += perf_counter() - begin
     if elsewhere:
         share = evaluator.plan.share("one by one", cls.__name__, "scikit-learn's solver")

@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Ledger(Record):
         if states is not None:
             seen = [trial for trial in seen if trial.state in states]
         return copy.deepcopy(seen) if deepcopy else seen
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        return BaseStorage.get_best_trial(self, study_id)  # of those that are shown
 
     def withdraw(self) -> None:
         """Take back the trial of the highest number."""

@@ -1,0 +1,71 @@
+"""Executors and stores that make a search's life hard."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from manyfit.model_selection._engine import MemoryStore
+from manyfit.model_selection._executor import Done, Task, Work, perform
+
+
+class Scrambled:
+    """Evaluates several pieces of work at once, and answers them in any order."""
+
+    def __init__(self, slots: int, seed: int = 0, dies_after: int | None = None) -> None:
+        self.slots = slots
+        self._random = random.Random(seed)
+        self._left = dies_after
+        self.most = 0
+        self.sizes: list[int] = []
+        self.closed: bool | None = None
+
+    def start(self, task: Task) -> None:
+        self._evaluator = task.evaluator()
+        self._works: list[Work] = []
+        self.closed = None
+
+    def submit(self, work: Work) -> None:
+        self._works.append(work)
+        self.sizes.append(len(work.candidates))
+        self.most = max(self.most, len(self._works))
+        assert self.most <= self.slots
+
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise RuntimeError("killed")
+        self._random.shuffle(self._works)
+        n = self._random.randint(1, len(self._works))
+        done = [perform(self._evaluator, work) for work in self._works[:n]]
+        del self._works[:n]
+        return done
+
+    def close(self, now: bool = False) -> None:
+        self.closed = now
+
+
+class Kept(MemoryStore):
+    """A storage that outlives the search that wrote it."""
+
+    def __init__(self, directions: Sequence[str] = ("maximize",)) -> None:
+        super().__init__(directions, None, None, None)
+        self.writes: list[list[int]] = []
+
+    def write(self, trials: Sequence[Any]) -> None:
+        super().write(trials)
+        self.writes.append([trial.number for trial in trials])
+
+
+@pytest.fixture
+def scrambled() -> type[Scrambled]:
+    return Scrambled
+
+
+@pytest.fixture
+def kept() -> type[Kept]:
+    return Kept
