@@ -13,16 +13,20 @@ from manyfit._page.words import power_of_ten
 __all__ = ["Chart", "Scale", "number"]
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 4) -> str:
     """A number in few digits: ``0.0123``, ``1.5e-07``, ``12,300``."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
     size = abs(value)
-    if size >= 1e6 or size < 1e-3:
-        return f"{value:.3g}"
-    if size >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
+    if value == 0 or not math.isfinite(value):
+        text = f"{value:g}"
+    elif size >= 1e7 or size < 1e-3:
+        text = f"{value:.{digits - 1}g}"
+    elif size >= 1000 and value == round(value):
+        text = f"{value:,.0f}"
+    elif size >= 1000:
+        text = f"{value:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+    else:
+        text = f"{value:.{digits}g}"
+    return text.replace("-", "\N{MINUS SIGN}") if text.startswith("-") else text
 
 
 @dataclass

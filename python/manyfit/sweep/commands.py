@@ -79,6 +79,9 @@ def _carry_out(sweep: Sweep, arguments: argparse.Namespace, place: str) -> int:
         print(note, file=sys.stderr)
     _say(console, f"{sweep.name}: {describe(sweep)}", "bold")
     known = _known(sweep)
+    if known and sweep.n_trials is not None and known >= sweep.n_trials:
+        _say(console, f"{sweep.storage} holds all {known} trials of it; --trials N makes it longer")
+        return OK
     if known:
         _say(console, f"{sweep.storage} holds {known} trial{'s' if known > 1 else ''} of it: going on")
     sys.stdout.flush()

@@ -90,9 +90,12 @@ def history(
     )
     ends = {_ended(t.state.name) for t in trials if t.state.name in ("PRUNED", "FAIL")}
     crosses = f" A cross on the axis: a trial that was {' or '.join(sorted(ends))}." if ends else ""
-    return Figure(
-        chart.svg(alt), alt, f"Each trial, and the best so far ({better} is better).{crosses}", wide=True
-    )
+    caption = f"Each trial, and the best so far ({better} is better).{crosses}"
+    if len(values) > 1 and (min(values) < scale.low or max(values) > scale.high):
+        caption += (
+            f" Trials far {'below' if direction == 'maximize' else 'above'} the others stand at the edge."
+        )
+    return Figure(chart.svg(alt), alt, caption, wide=True)
 
 
 def _ended(state: str) -> str:
@@ -163,7 +166,7 @@ def coordinates(
         each: _scale([settings[t.number].get(each) for t in done], distributions.get(each)) for each in axes
     }
     up = _robust([t.values[0] for t in done], direction)
-    chart = Chart(height=340, left=40, right=64, top=40, bottom=20)
+    chart = Chart(height=340, left=76, right=70, top=40, bottom=20)
     places = [chart.x(i / len(axes)) for i in range(len(axes) + 1)]
     n_best = max(1, round(_BEST_SHARE * len(done)))
     for i, trial in enumerate(done):
@@ -182,18 +185,20 @@ def coordinates(
         scale = up if i == len(axes) else scales[each]
         chart.line(x, chart.y(0), x, chart.y(1), "axis")
         last = i == len(axes)
-        shown = each.rpartition("__")[2] if len(axes) > 3 else each
-        if len(shown) > 20:
-            shown = shown[:18] + "…"
-        anchor = "start" if i == 0 else "end" if last else "middle"
-        shift = -32 if i == 0 else 60 if last else 0
-        chart.text(x + shift, 16, shown, anchor, "label")
+        shown = each.rpartition("__")[2] if len(axes) > 2 else each
+        most = 30 if len(axes) <= 2 else 16
+        anchor, shift = ("start", -72) if i == 0 else ("end", 66) if last else ("middle", 0)
+        chart.text(x + shift, 16, shown if len(shown) <= most else shown[: most - 1] + "…", anchor, "label")
         for share, tick in scale.ticks(5):
             if -0.001 <= share <= 1.001:
-                chart.text(x + 6, chart.y(share) + 4, tick[:14], "start", "tick halo")
+                side, anchor = (-6, "end") if i == 0 else (6, "start")
+                chart.text(x + side, chart.y(share) + 4, tick[:14], anchor, "tick halo")
     alt = f"Lines of {len(done)} trials through {', '.join(axes)} to {name}"
     which = f"the {n_best} best" if n_best > 1 else "the best"
-    caption = f"A line for each trial through its parameters to its {name}; {which} in colour. Point at a line, or at a row of the table."
+    caption = (
+        f"A line for each trial through its parameters to its {name}; {which} in colour. "
+        "Point at a line, or at a row of the table."
+    )
     return Figure(chart.svg(alt), alt, caption, wide=True)
 
 
@@ -208,7 +213,7 @@ def _scale(values: Sequence[Any], distribution: Any) -> Scale:
     if plain and len(known) == len(values) and len(set(known)) > 6:
         log = min(known) > 0 and max(known) > 100 * min(known)
         return Scale.around(known, log=log, margin=0.0)
-    names = sorted({v for v in known}) if plain else sorted(set(map(str, values)))
+    names = sorted(set(known)) if plain else sorted(set(map(str, values)))
     if plain and None in values:
         names = [*names, "None"]
     return Scale(categories=[str(each) for each in names])
@@ -260,7 +265,7 @@ def _importances(study: optuna.Study, objective: int) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
-def rungs(trials: Sequence[FrozenTrial], name: str) -> Figure | None:
+def rungs(trials: Sequence[FrozenTrial], name: str, direction: str) -> Figure | None:
     """Intermediate values: lines that stop where a trial was ended."""
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
@@ -282,12 +287,9 @@ def rungs(trials: Sequence[FrozenTrial], name: str) -> Figure | None:
             ax.plot(steps, values, color=colour, linewidth=1.0, alpha=0.5)
             if ended:
                 ax.plot(steps[-1], values[-1], "x", color=colour, markersize=4)
-        finite = [v for t in watched for v in t.intermediate_values.values() if math.isfinite(v)]
-        ordered = sorted(finite)
-        if len(ordered) > 20:  # a few that are far off must not flatten the others
-            low, high = ordered[len(ordered) // 10], ordered[-len(ordered) // 10]
-            room = 0.5 * (high - low) or 1.0
-            ax.set_ylim(max(ordered[0], low - room), min(ordered[-1], high + room))
+        ends = [t.intermediate_values[max(t.intermediate_values)] for t in watched]
+        scale = _robust([value for value in ends if math.isfinite(value)], direction)
+        ax.set_ylim(scale.low, scale.high)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(axis="y")
         ax.set_xlabel("step")
@@ -296,5 +298,6 @@ def rungs(trials: Sequence[FrozenTrial], name: str) -> Figure | None:
     total = sum(len(t.intermediate_values) for t in watched)
     most = max(len(t.intermediate_values) for t in watched)
     alt = f"{name} over steps: {pruned} of {len(watched)} lines stop before the end"
-    caption = f"{pruned} of {len(watched)} trials were ended early: {total} of {most * len(watched)} steps were computed."
+    computed = f"{total} of {most * len(watched)} steps were computed"
+    caption = f"{pruned} of {len(watched)} trials were ended early: {computed}."
     return draw("rungs", paint, alt=alt, caption=caption)

@@ -178,7 +178,7 @@ class _Page:
             self.view.trials, self.settings, self.distributions, self.names[0], self.view.directions[0],
             self.titles, order,
         )  # fmt: skip
-        stops = pictures.rungs(self.view.trials, self.names[0])
+        stops = pictures.rungs(self.view.trials, self.names[0], self.view.directions[0])
         found = [each for each in (lines, bars, stops) if each is not None]
         return figures(found) if found else ""
 
@@ -210,7 +210,7 @@ class _Page:
 
     def _row(self, trial: FrozenTrial, names: list[str], measures: list[str], splits: bool) -> str:
         assert trial.values is not None
-        cells = [_cell(value) for value in trial.values]
+        cells = [_cell(value, 6) for value in trial.values]
         if splits:
             spread = _spread(trial, self.names[0])
             cells.append(f'<td class="number soft">{spread}</td>')
@@ -270,9 +270,9 @@ class _Page:
         return f'{where}<pre tabindex="0"><code>{escape(self.view.text.rstrip())}</code></pre>'
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, digits: int = 4) -> str:
     if isinstance(value, float):
-        return f'<td class="number" data-value="{value!r}">{escape(number(value))}</td>'
+        return f'<td class="number" data-value="{value!r}">{escape(number(value, digits))}</td>'
     text = "" if value is None else " ".join(str(value).split())
     return f'<td class="number">{escape(text if value is not None else "None")}</td>'
 

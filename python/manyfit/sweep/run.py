@@ -90,14 +90,13 @@ class Recorder:
         self.begun = datetime.now().astimezone()
         self._written = ""
         self._at = 0.0
-        self._first = True
+        self._run = 0
 
     def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self.on_batch_end(study, [trial])
 
     def on_batch_end(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
-        if self._first:
-            self._first = False
+        if not self._run:
             study.set_user_attr(TEXT, self.sweep.text)
             study.set_user_attr(PATH, os.path.abspath(self.sweep.path))
             run = {
@@ -108,16 +107,23 @@ class Recorder:
                 "n_trials": self.sweep.n_trials,
                 "workers": self.sweep.workers,
             }
-            study.set_user_attr(RUNS, [*study.user_attrs.get(RUNS, []), run])
+            runs = [*study.user_attrs.get(RUNS, []), run]
+            self._run = len(runs)
+            study.set_user_attr(RUNS, runs)
         if monotonic() - self._at >= _EVERY:
             self.write(study)
 
     def write(self, study: optuna.Study) -> None:
         self._at = monotonic()
         plan = self.executor.shared
-        if plan and plan != self._written:
+        if plan not in ("", "no fits", self._written):
             self._written = plan
-            study.set_user_attr(PLAN, plan)
+            study.set_user_attr(f"{PLAN}:{self._run}", plan)
+
+    def close(self, study: optuna.Study) -> None:
+        """Write what came last, if there was anything."""
+        if self._run:
+            self.write(study)
 
 
 def make_search(sweep: Sweep, **arguments: Any) -> Any:
@@ -217,7 +223,7 @@ def run(sweep: Sweep, *, dask: str | None = None, console: Any = None) -> Outcom
                 raise
             problem = str(error)
     if hasattr(search, "study_"):
-        recorder.write(search.study_)
+        recorder.close(search.study_)
     return Outcome(search, bool(getattr(search, "interrupted_", False)), problem, monotonic() - begin)
 
 

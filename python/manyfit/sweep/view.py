@@ -22,7 +22,7 @@ __all__ = ["PATH", "PLAN", "RUNS", "TEXT", "View", "is_sweep_file", "open_view"]
 # Attributes of a study.
 TEXT = "manyfit:sweep"
 PATH = "manyfit:sweep_path"
-PLAN = "manyfit:plan"
+PLAN = "manyfit:plan"  # with the number of the run
 RUNS = "manyfit:runs"
 
 _SUFFIXES = (".yaml", ".yml")
@@ -50,6 +50,10 @@ class View:
         The sweep file that it was made by; empty where there was none.
     path : Path or None
         Where that file was.
+    plans : list of str
+        What was shared, in each run that computed something.
+    runs : list of dict
+        When each run began, on which machine, and how far it was to go.
     """
 
     study: optuna.Study
@@ -58,11 +62,12 @@ class View:
     trials: list[FrozenTrial]
     text: str
     path: Path | None
-    plan: str
+    plans: list[str]
     runs: list[dict[str, Any]]
 
     @property
     def directions(self) -> list[str]:
+        """Of the objectives: "maximize" or "minimize"."""
         return [direction.name.lower() for direction in self.study.directions]
 
     def tally(self) -> Tally:
@@ -70,6 +75,11 @@ class View:
         tally = Tally(self.directions)
         tally.add(self.trials)
         return tally
+
+    @property
+    def plan(self) -> str:
+        """What was shared, in words."""
+        return "; then ".join(self.plans)
 
     def begun(self) -> datetime | None:
         """When the last run began, by the clock of this machine."""
@@ -140,7 +150,7 @@ def open_view(place: str, name: str | None = None) -> View:
             )
         study = optuna.load_study(storage=there, study_name=name)
     attrs = study.user_attrs
-    path_of_file = attrs.get(PATH)
+    path_of_file, runs = attrs.get(PATH), attrs.get(RUNS, [])
     return View(
         study,
         where,
@@ -148,8 +158,8 @@ def open_view(place: str, name: str | None = None) -> View:
         study.get_trials(deepcopy=False),
         attrs.get(TEXT, ""),
         Path(path_of_file) if path_of_file else None,
-        attrs.get(PLAN, ""),
-        attrs.get(RUNS, []),
+        [attrs[key] for i in range(len(runs)) if (key := f"{PLAN}:{i + 1}") in attrs],
+        runs,
     )
 
 
