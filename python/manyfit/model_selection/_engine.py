@@ -37,10 +37,16 @@ class Store(Protocol):
     """Where told trials are kept."""
 
     study: optuna.Study
-    study_attrs: MutableMapping[str, Any]
+
+    @property
+    def study_attrs(self) -> MutableMapping[str, Any]:
+        """What the study remembers besides its trials."""
 
     def trials(self) -> list[FrozenTrial]:
         """Trials told so far, by number."""
+
+    def waiting(self) -> list[FrozenTrial]:
+        """Trials that somebody enqueued, in the places of which theirs are written."""
 
     def write(self, trials: Sequence[FrozenTrial]) -> None:
         """Keep trials that ended, all or none."""
@@ -60,6 +66,9 @@ class MemoryStore:
     def trials(self) -> list[FrozenTrial]:
         return list(self._record.trials)
 
+    def waiting(self) -> list[FrozenTrial]:
+        return []
+
     def write(self, trials: Sequence[FrozenTrial]) -> None:
         for trial in trials:
             self._record.append(trial)
@@ -76,10 +85,32 @@ class StudyStore:
         self.study_attrs: MutableMapping[str, Any] = {}
 
     def trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials()
+        return [trial for trial in self.study.get_trials() if trial.state != TrialState.WAITING]
+
+    def waiting(self) -> list[FrozenTrial]:
+        return self.study.get_trials(states=(TrialState.WAITING,))
 
     def write(self, trials: Sequence[FrozenTrial]) -> None:
-        self.study.add_trials(trials)
+        waiting = {trial.number: trial._trial_id for trial in self.waiting()}
+        for trial in trials:
+            if trial.number in waiting:
+                self._finish(waiting[trial.number], trial)
+            else:
+                self.study.add_trial(trial)
+
+    def _finish(self, place: int, trial: FrozenTrial) -> None:
+        storage = self.study._storage
+        storage.set_trial_state_values(place, TrialState.RUNNING)
+        for name, distribution in trial.distributions.items():
+            value = distribution.to_internal_repr(trial.params[name])
+            storage.set_trial_param(place, name, value, distribution)
+        for key, value in trial.user_attrs.items():
+            storage.set_trial_user_attr(place, key, value)
+        for key, value in trial.system_attrs.items():
+            storage.set_trial_system_attr(place, key, value)
+        for step, value in trial.intermediate_values.items():
+            storage.set_trial_intermediate_value(place, step, value)
+        storage.set_trial_state_values(place, trial.state, trial.values)
 
     def close(self) -> None:
         pass
@@ -156,7 +187,9 @@ class Engine:
     sampling, space, goals, rungs, schedule, store, executor
         What is asked, aimed at, in which steps, in which order, kept where and computed by whom.
     known : list of FrozenTrial
-        Trials that the study holds; those from ``schedule.first`` on are not asked again.
+        Trials that the study holds, by number; those from ``schedule.first`` on are not asked again.
+    queued : dict of int to dict
+        Parameters that somebody asked for, by the number of the trial.
     n_splits : int
     error_score : float or "raise"
     alone : bool
@@ -180,6 +213,7 @@ class Engine:
         executor: Executor,
         *,
         known: Sequence[FrozenTrial] = (),
+        queued: Mapping[int, Mapping[str, Any]] | None = None,
         n_splits: int,
         error_score: Any = math.nan,
         alone: bool = False,
@@ -196,8 +230,9 @@ class Engine:
         self.store = store
         self.executor = executor
         self.trials = list(known)
-        self.stored = self.trials[schedule.first :]
-        self.n_stored = len(self.trials)
+        self.stored = {trial.number: trial for trial in known if trial.number >= schedule.first}
+        self.queued = queued or {}
+        self.new: set[int] = set()  # numbers of the trials this search has written
         self.settings: dict[int, dict[str, Any]] = {}
         self.n_splits = n_splits
         self.error_score = error_score
@@ -215,7 +250,7 @@ class Engine:
         self._next_batch = 0
         self._next_work = 0
         self._ended: dict[int, FrozenTrial] = {}  # not yet told to the sampler
-        self._written = schedule.first + len(self.stored)
+        self._written = schedule.first
         self._unwritten: dict[int, FrozenTrial] = {}
         self._pruning = type(rungs) is not Rungs
         self._begin = monotonic()
@@ -319,9 +354,9 @@ class Engine:
         self._next_batch += 1
         self._batches[batch.index] = batch
         for number in numbers:
-            known = self._stored(number)
+            known = self.stored.get(number)
             try:
-                asked, settings = self.sampling.ask(self.space, shown, known)
+                asked, settings = self.sampling.ask(self.space, shown, known, self.queued.get(number))
             except Exhausted:
                 self._closing = True
                 break
@@ -332,10 +367,6 @@ class Engine:
             batch.members.append(Member(asked, settings))
         self._advance(batch)
         return True
-
-    def _stored(self, number: int) -> FrozenTrial | None:
-        place = number - self.schedule.first
-        return self.stored[place] if place < len(self.stored) else None
 
     def _tell(self, shown: int, end: int) -> bool:
         """Tell the sampler all results below a number; False while some of them are missing."""
@@ -506,16 +537,18 @@ class Engine:
         """Write, in order, whatever has ended; where trials are pruned together, by whole batches."""
         ready = []
         number = self._written
-        while number in self._unwritten:
+        while number in self._unwritten or number in self.stored:
             if self._pruning and self.schedule.batch_of(number) in self._batches:
                 break
-            ready.append(self._unwritten[number])
+            if number in self._unwritten:
+                ready.append(self._unwritten[number])
             number += 1
         if not ready:
             return
         self.store.write(ready)
         for trial in ready:
             del self._unwritten[trial.number]
+            self.new.add(trial.number)
         self.trials += ready
         self._written = number
         for callback in self.callbacks:

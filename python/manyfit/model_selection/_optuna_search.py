@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import os
 
     from onnx import ModelProto
+    from optuna.trial import FrozenTrial
 
     from manyfit.model_selection._engine import Engine, Schedule, Store
 
@@ -379,7 +380,11 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
         if hasattr(self.storage, "write"):
             store: Store = self.storage
             return store
-        raise NotImplementedError("storage")
+        from manyfit.model_selection._fingerprint import fingerprint_of
+        from manyfit.model_selection._store import open_store
+
+        fingerprint = fingerprint_of(task, space, goals, self.scoring)
+        return open_store(self.storage, self.study_name, goals.directions, fingerprint, load_if_exists=True)
 
     def _engine(
         self, kind: type[Engine], store: Store, executor: Executor, space: Space, goals: Goals, task: Task
@@ -398,13 +403,14 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
             space,
             self.n_splits_,
         )
-        trials = store.trials()
-        seed, schedule = self._schedule(store, len(trials))
+        known, waiting = store.trials(), store.waiting()
+        space.check_compatible(known)
+        seed, schedule = self._schedule(store, known, waiting)
         sampler = self.sampler
         if sampler is None and self.study is not None:
             sampler = self.study.sampler
         sampling = Sampling(sampler, self.pruner, goals.directions, seed, self.study_name or "manyfit")
-        sampling.start_with(trials[: schedule.first])
+        sampling.start_with([trial for trial in known if trial.number < schedule.first])
         shares = is_ours(task.estimator) or isinstance(task.estimator, Pipeline)
         return kind(
             name,
@@ -415,7 +421,8 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
             schedule,
             store,
             executor,
-            known=trials,
+            known=known,
+            queued={trial.number: trial.system_attrs.get("fixed_params", {}) for trial in waiting},
             n_splits=self.n_splits_,
             error_score=self.error_score,
             alone=not shares and self.n_jobs in (None, 1),
@@ -424,21 +431,25 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
             verbose=int(self.verbose),
         )
 
-    def _schedule(self, store: Store, n_known: int) -> tuple[int, Schedule]:
+    def _schedule(
+        self, store: Store, told: Sequence[FrozenTrial], waiting: Sequence[FrozenTrial]
+    ) -> tuple[int, Schedule]:
         """The seed and the schedule: those of the study if it was begun before."""
         from manyfit.model_selection._engine import Schedule
         from manyfit.model_selection._sampling import seed_of
 
-        known = dict(store.study_attrs.get("manyfit", {}))
+        numbers = [trial.number for trial in (*told, *waiting)]
+        count = max(numbers, default=-1) + 1
+        known = dict(store.study_attrs.get("schedule", {}))
         if not known:
             batch_size = BATCH_SIZE if self.batch_size == "auto" else int(self.batch_size)
             known = {
                 "seed": seed_of(self.sampler, self.random_state),
-                "first": n_known,
+                "first": min((trial.number for trial in waiting), default=count),
                 "batch_size": batch_size,
                 "lag": batch_size if self.lag == "auto" else int(self.lag),
             }
-            store.study_attrs["manyfit"] = known
+            store.study_attrs["schedule"] = known
         else:
             for key in ("batch_size", "lag"):
                 if getattr(self, key) not in ("auto", known[key]):
@@ -448,7 +459,7 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
                     )
         end = None
         if self.n_trials is not None:
-            end = int(self.n_trials) + (n_known if self.study is not None else 0)
+            end = int(self.n_trials) + (count - len(waiting) if self.study is not None else 0)
         return known["seed"], Schedule(known["first"], known["batch_size"], known["lag"], end)
 
     # --- after ---
@@ -466,7 +477,7 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
                 raise ValueError(f"{name}: no trial was finished before the search was ended")
             first = next((t.user_attrs["error"] for t in failed if "error" in t.user_attrs), "unknown")
             raise ValueError(f"{name}: all {len(failed)} trials failed. The first one:\n{first}")
-        if new := [t for t in ended if t.number >= engine.n_stored and "error" in t.user_attrs]:
+        if new := [t for t in ended if t.number in engine.new and "error" in t.user_attrs]:
             fate = "have no score" if failed else f"have the score {self.error_score}"
             warnings.warn(
                 f"{name}: {len(new)} of {len(ended)} trials failed and {fate}. The first one, "

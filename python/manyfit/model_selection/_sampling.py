@@ -11,7 +11,7 @@ import copy
 import logging
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,13 @@ class Ledger(Record):
         self.live = range(0)
         self.end = 0
         self.asked: list[FrozenTrial] = []
+        self.fixed: dict[str, Any] | None = None  # parameters of the next trial
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        number = super().create_new_trial(study_id, template_trial)
+        if self.fixed is not None:
+            self.set_trial_system_attr(number, "fixed_params", self.fixed)
+        return number
 
     def show(self, shown: int, live: range, end: int) -> None:
         self.shown, self.live, self.end = shown, live, end
@@ -223,11 +230,15 @@ class Sampling:
         self.told = len(trials)
 
     def ask(
-        self, space: Space, shown: int, stored: FrozenTrial | None = None
+        self,
+        space: Space,
+        shown: int,
+        stored: FrozenTrial | None = None,
+        fixed: Mapping[str, Any] | None = None,
     ) -> tuple[FrozenTrial, dict[str, Any] | None]:
         """The next trial, which is shown the results below `shown`, and its settings.
 
-        `stored` is the trial of that number in a study that is resumed.
+        `stored` is the trial of that number in a study that is resumed, `fixed` what somebody enqueued for it.
         """
         number = self.n_asked
         size = getattr(self.sampler, "_n_min_trials", None)  # of a grid
@@ -239,8 +250,11 @@ class Sampling:
             self.ledger.asked.append(asked)
             self._is_new(asked)
             return asked, space.settings(stored)
+        if stored is not None:
+            fixed = stored.system_attrs.get("fixed_params")
         self._reseed(number)
         self.ledger.show(shown, range(number, number + 1), number + 1)
+        self.ledger.fixed = None if fixed is None else dict(fixed)
         self.ledger.asked.append(None)  # type: ignore[arg-type]  # its place; shown live
         try:
             settings: dict[str, Any] | None = space.suggest(self.study.ask())

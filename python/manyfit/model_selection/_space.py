@@ -264,6 +264,22 @@ class Space:
 
     # --- comparing ---
 
+    def check_compatible(self, trials: Iterable[FrozenTrial]) -> None:
+        """Raise where trials of a study have other kinds of values, or other choices, for a parameter."""
+        from optuna.distributions import check_distribution_compatibility
+
+        here = self.distributions
+        met: dict[str, list[BaseDistribution]] = {}
+        for trial in trials:
+            for name, there in trial.distributions.items():
+                if name not in here or there in met.setdefault(name, []):
+                    continue
+                met[name].append(there)
+                try:
+                    check_distribution_compatibility(there, here[name])
+                except ValueError:
+                    raise self._error(name, f"be {there} as in the study", here[name]) from None
+
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Distributions by their names in the study; empty for a function."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -518,3 +520,121 @@ def test_an_interrupt_in_a_callback_finishes_what_runs(data: Data) -> None:
 def test_many_workers_and_few_trials(data: Data, scrambled: Any) -> None:
     found = search(executor=scrambled(8), n_trials=1, space={"max_iter": IntDistribution(1, 5)}).fit(*data)
     assert found.n_trials_ == 1
+
+
+# --- storage ---
+
+
+def test_a_study_in_a_file(data: Data, tmp_path: Path, scrambled: Any) -> None:
+    expected = told(search().fit(*data).study_)
+    path = str(tmp_path / "study.db")
+    with pytest.raises(RuntimeError, match="killed"):
+        search(storage=path, executor=scrambled(3, dies_after=4)).fit(*data)
+    begun = optuna.load_study(study_name=None, storage=f"sqlite:///{path}")
+    assert 0 < len(begun.trials) < 40
+    assert {t.state for t in begun.trials} == {TrialState.COMPLETE}
+    found = search(storage=path, executor=scrambled(2)).fit(*data)
+    assert told(found.study_) == expected
+    assert told(optuna.load_study(study_name=None, storage=f"sqlite:///{path}")) == expected
+    again = pickle.loads(pickle.dumps(found))
+    assert again.study_.best_value == found.best_score_
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"space": {"alpha": [1.0, 2.0]}}, "made by another search(.|\n)*space.alpha"),
+        (
+            {"objectives": ["r2"]},
+            "made by another search(.|\n)*objectives: .'score'. in the study, .'r2'. here",
+        ),
+        ({"scoring": "r2"}, "made by another search(.|\n)*objectives"),
+        ({"cv": 3}, "made by another search(.|\n)*splits: 5 in the study, 3 here"),
+        ({"estimator": TheirRidge(), "space": {"alpha": [1.0]}}, "estimator|space"),
+        ({"directions": ["minimize"]}, "directions"),
+    ],
+)
+def test_a_study_of_another_search_is_refused(
+    data: Data, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    path = str(tmp_path / "study.db")
+    search(storage=path, n_trials=4).fit(*data)
+    with pytest.raises(ValueError, match=message):
+        search(storage=path, **settings).fit(*data)
+    X, y = data
+    with pytest.raises(ValueError, match="made by another search(.|\n)*data.checksum"):
+        search(storage=path).fit(X + 1, y)
+    assert search(storage=path, n_trials=8).fit(X, y).n_trials_ == 8
+
+
+def test_a_study_of_optunas_own_in_a_file_is_completed(data: Data, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    study = optuna.create_study(direction="maximize", storage=url, study_name="theirs")
+    study.optimize(lambda trial: trial.suggest_float("alpha", 1e-3, 1e3, log=True), n_trials=5)
+    study.ask()  # left running
+    study.enqueue_trial({"alpha": 7.0, "fit_intercept": False})
+    found = search(storage=url, n_trials=12).fit(*data)
+    assert found.n_trials_ == len(found.study_.trials) == 12
+    states = [t.state for t in found.study_.trials]
+    assert states == [TrialState.COMPLETE] * 5 + [TrialState.FAIL] + [TrialState.COMPLETE] * 6
+    assert found.study_.trials[6].params == {"alpha": 7.0, "fit_intercept": False}
+    assert list(found.cv_results_["number"]) == list(range(6, 12))  # the first five lack a parameter
+    before = told(found.study_)
+    again = search(storage=url, n_trials=20).fit(*data)
+    assert told(again.study_)[:12] == before
+    assert again.n_trials_ == 20
+
+
+@pytest.mark.parametrize("storage", ["memory", "file"])
+def test_enqueued_trials_are_run_first(data: Data, tmp_path: Path, storage: str) -> None:
+    url = None if storage == "memory" else f"sqlite:///{tmp_path / 'optuna.db'}"
+    study = optuna.create_study(direction="maximize", storage=url)
+    for alpha in (3.0, 5.0):
+        study.enqueue_trial({"alpha": alpha, "fit_intercept": True})
+    found = search(study=study, n_trials=10).fit(*data)
+    assert len(study.trials) == found.n_trials_ == 10
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE}
+    assert [t.params["alpha"] for t in study.trials[:2]] == [3.0, 5.0]
+    scores = found.cv_results_["mean_test_score"][:2]
+    np.testing.assert_array_equal(scores, [t.value for t in study.trials[:2]])
+    assert np.isfinite(found.cv_results_["split0_test_score"]).all()
+
+
+def test_choices_must_stay_those_of_the_study(data: Data) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: trial.suggest_categorical("alpha", [1.0, 2.0]), n_trials=2)
+    with pytest.raises(
+        ValueError, match=r"space: alpha must be CategoricalDistribution.*as in the study, got Float"
+    ):
+        search(study=study).fit(*data)
+    with pytest.raises(
+        ValueError, match=r"alpha must be .*\(1.0, 2.0\)\) as in the study, got .*\(1.0, 3.0\)"
+    ):
+        search(study=study, space={"alpha": [1.0, 3.0]}).fit(*data)
+    assert len(study.trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sampler": "tpe"}, "sampler must be an optuna BaseSampler or None, got 'tpe'"),
+        ({"study": "s"}, "study must be an optuna Study or None, got 's'"),
+        ({"study": optuna.Study, "storage": "x.db"}, "study must be an optuna Study or None"),
+        ({"n_trials": 0}, "n_trials"),
+        ({"timeout": -1.0}, "timeout"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"lag": -1}, "lag"),
+    ],
+)
+def test_bad_settings(data: Data, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        search(**settings).fit(*data)
+
+
+def test_a_study_of_other_directions_is_refused(data: Data) -> None:
+    with pytest.raises(
+        ValueError, match=r"study must have the directions \['maximize'\] of the objectives \(score\), got"
+    ):
+        search(study=optuna.create_study()).fit(*data)
+    with pytest.raises(ValueError, match="storage must be None where a study is given"):
+        search(study=optuna.create_study(direction="maximize"), storage="x.db").fit(*data)
