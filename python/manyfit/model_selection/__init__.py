@@ -10,6 +10,7 @@ from typing import Any
 
 from sklearn import model_selection as _theirs
 
+from manyfit.model_selection._optuna_search import OptunaSearchCV
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._search import (
     GridSearchCV,
@@ -29,6 +30,7 @@ __all__ = [
     "GridSearchCV",
     "HalvingGridSearchCV",
     "HalvingRandomSearchCV",
+    "OptunaSearchCV",
     "Plan",
     "RandomizedSearchCV",
     "cross_val_predict",

@@ -85,7 +85,13 @@ def _carry_out(sweep: Sweep, arguments: argparse.Namespace, place: str) -> int:
     if known:
         _say(console, f"{sweep.storage} holds {known} trial{'s' if known > 1 else ''} of it: going on")
     sys.stdout.flush()
-    outcome = running.run(sweep, dask=arguments.dask, console=console)
+    command = f"manyfit sweep {arguments.sweep_command}"
+    try:
+        outcome = running.run(sweep, dask=arguments.dask, console=console)
+    except KeyboardInterrupt:  # before the first trial, or the second one
+        saved = _known(sweep)
+        print(f"{command}: interrupted; {_saved(sweep, saved, place)}", file=sys.stderr)
+        return INTERRUPTED
     view = open_view(sweep.storage, sweep.name)
     tally = view.tally()
     new = tally.total - known
@@ -95,22 +101,21 @@ def _carry_out(sweep: Sweep, arguments: argparse.Namespace, place: str) -> int:
     if view.plan:
         _say(console, f"shared: {view.plan}")
     if outcome.interrupted:
-        again = f"manyfit sweep resume {shlex.quote(place)}"
-        print(
-            f"manyfit sweep run: interrupted; {tally.total} trials are saved in {sweep.storage}; go on with: {again}",
-            file=sys.stderr,
-        )
+        print(f"{command}: interrupted; {_saved(sweep, tally.total, place)}", file=sys.stderr)
         return INTERRUPTED
     if tally.complete == 0:
-        reason = " ".join(outcome.problem.split()) or "no trial was completed"
-        print(f"manyfit sweep run: {reason}", file=sys.stderr)
+        reason = outcome.problem.strip() or "no trial was completed"
+        print(f"{command}: {reason}", file=sys.stderr)
         return FAILED
-    _say(
-        console,
-        f"next: manyfit sweep best {shlex.quote(place)} --onnx {shlex.quote(sweep.path.stem)}.onnx",
-        "dim",
-    )
+    model = shlex.quote(f"{sweep.path.stem}.onnx")
+    _say(console, f"next: manyfit sweep best {shlex.quote(place)} --onnx {model}", "dim")
     return OK
+
+
+def _saved(sweep: Sweep, trials: int, place: str) -> str:
+    again = f"manyfit sweep resume {shlex.quote(place)}" if trials else f"manyfit sweep run {sweep.path}"
+    are = "trial is" if trials == 1 else "trials are"
+    return f"{trials} {are} saved in {sweep.storage}; go on with: {again}"
 
 
 def _known(sweep: Sweep) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from manyfit.cli import main
 from manyfit.sweep.file import Sweep, read_sweep
 from manyfit.sweep.problems import SweepFileError
 
@@ -24,6 +23,7 @@ parameters:
 run_cap: 24
 cv: 3
 seed: 5
+log: false
 """
 
 
@@ -53,25 +53,27 @@ def wrong(write: Callable[..., Path]) -> Callable[[str], list[str]]:
         path = write(text)
         with pytest.raises(SweepFileError) as caught:
             read_sweep(path)
-        return [line.removeprefix(f"{path}:").strip().replace(f"{path.parent}/", "") for line in caught.value.lines()]
+        return [
+            line.removeprefix(f"{path}:").strip().replace(f"{path.parent}/", "")
+            for line in caught.value.lines()
+        ]
 
     return find
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """``command("run", "sweep.yaml")``: ``manyfit sweep run sweep.yaml`` in the test's folder, into pipes."""
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``command("run", "sweep.yaml")``: ``manyfit sweep run sweep.yaml`` in the test's folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
 
-    def run(*arguments: str | Path, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "manyfit", "sweep", *map(str, arguments)],
-            cwd=tmp_path,
-            env=os.environ | {"COLUMNS": "80"} | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
+    def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        ended = main(["sweep", *map(str, arguments)])
+        printed = capsys.readouterr()
+        assert ended == status, printed.out + printed.err
+        return subprocess.CompletedProcess(arguments, ended, printed.out, printed.err)
 
     return run

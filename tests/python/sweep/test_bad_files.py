@@ -62,14 +62,15 @@ CASES: list[tuple[str, list[str]]] = [
     (text(params="{alpha: -1.0}"), ["5: params.alpha: Ridge: alpha must be >= 0, got -1.0"]),
     (text(params="3"), ["5: params: must be a mapping of parameters, got 3"]),
     (text(estimator="SVR", params="{kernel: rgb}", parameters="{C: [1, 2]}"),
-        ["4: params.kernel: SVR: kernel must be one of 'linear', 'poly', 'precomputed', 'rbf', 'sigmoid' or callable,"
+        ["5: params.kernel: SVR: kernel must be one of 'linear', 'poly', 'precomputed', 'rbf', 'sigmoid' or a callable,"
          " got 'rgb'"]),
     # --- pipelines ---
     (text(estimator=None, pipeline="[]", parameters="{a: [1, 2]}"),
         ["4: pipeline: must be a list of steps, got a list"]),
     (text(estimator=None, pipeline="[Ridge, Ridge]", parameters="{ridge__alpha: [1, 2]}"),
         ["4: pipeline[0]: only the last step predicts; Ridge has no transform"]),
-    (text(estimator=None, pipeline="[{class: PCA, name: a}, {class: Ridge, name: a}]", parameters="{a__alpha: [1, 2]}"),
+    (text(estimator=None, pipeline="[{class: PCA, name: a}, {class: Ridge, name: a}]",
+          parameters="{a__n_components: [1, 2]}"),
         ["4: pipeline[1]: steps must have different names, got 'a' twice"]),
     (text(estimator=None, pipeline="[{class: PCA, name: a__b}, Ridge]", parameters="{ridge__alpha: [1, 2]}"),
         ["4: pipeline[0].name: must be a word without '__', got 'a__b'"]),
@@ -154,7 +155,8 @@ CASES: list[tuple[str, list[str]]] = [
         ["5: constraints: must read 'NAME <= NUMBER' or 'NAME >= NUMBER', got 'latency_us < 3'"]),
     (text(constraints="[latency <= 3]"),
         ["5: constraints[0]: there is no metric or measure 'latency'; did you mean 'latency_us'?"]),
-    (text(constraints="{model_bytes: 3}"), ["5: constraints.model_bytes: must have max or min, as in {max: 200}, got 3"]),
+    (text(constraints="{model_bytes: 3}"),
+        ["5: constraints.model_bytes: must have max or min, as in {max: 200}, got 3"]),
     (text(constraints="{model_bytes: {max: a}}"), ["5: constraints.model_bytes.max: must be a number, got 'a'"]),
     # --- early_terminate ---
     (text(early_terminate="{type: hyperbnad}"),
@@ -199,11 +201,12 @@ CASES: list[tuple[str, list[str]]] = [
     (text(cv="1000"), ["5: cv: Cannot have number of splits n_splits=1000 greater than the number of samples: "
                        "n_samples=442."]),
     (text(estimator="LogisticRegression", data="breast_cancer", parameters="{C: [1, 2]}",
-          cv="{splitter: TimeSeriesSplit, n_splits: 500}"),
+          cv="{splitter: TimeSeriesSplit, n_splits: 560}"),
         ["5: cv: split 0 would train on one class only (0): use StratifiedKFold, or shuffle: true"]),
     # --- storage, log, mlflow ---
     (text(storage="3"), ["5: storage: must be a path or a URL, got 3"]),
-    (text(storage="mysql://a/b"), ["5: storage: must be a path, sqlite:///PATH or postgresql://..., got 'mysql://a/b'"]),
+    (text(storage="mysql://a/b"),
+        ["5: storage: must be a path, sqlite:///PATH or postgresql://..., got 'mysql://a/b'"]),
     (text(log="3"), ["5: log: must be a path, true or false, got 3"]),
     (text(mlflow="{url: x}"), ["5: mlflow.url: unknown key; mlflow has tracking_uri, experiment"]),
     (text(mlflow="3"), ["5: mlflow: must be true, a URI, or tracking_uri, experiment, got 3"]),
