@@ -20,7 +20,7 @@ from manyfit.base import Estimator
 from manyfit.dataset import Dataset
 from manyfit.model_selection._pipeline import beginning, evaluate_pipelines, steps_of, why_no_pipeline
 from manyfit.model_selection._plan import Plan
-from manyfit.model_selection._population import evaluate_population, why_no_population
+from manyfit.model_selection._population import evaluate_population, fit_on_all, why_no_population
 from manyfit.splits import Splits
 
 __all__ = ["Evaluation", "Evaluator"]
@@ -122,8 +122,10 @@ class Evaluator:
 
     @cached_property
     def cut(self) -> Splits:
-        """The splits as kernels take them."""
-        return Splits(_num_samples(self.X), self.splits)
+        """The splits as kernels take them, and one more that trains on every row: its moments cost no pass."""
+        n_rows = _num_samples(self.X)
+        every = np.arange(n_rows), np.empty(0, dtype=np.int64)
+        return Splits(n_rows, [*self.splits, every])
 
     @cached_property
     def cut_to_train(self) -> Splits:
@@ -181,6 +183,13 @@ class Evaluator:
         if alone:
             self._one_by_one(candidates, alone, chosen, why, results)
         return [row for row in results if row is not None]
+
+    def fit_all(self, candidate: Mapping[str, Any]) -> Any:
+        """A candidate fitted on all rows from what has been prepared, or None where there is no such way."""
+        if not isinstance(self.estimator, Estimator):
+            return None
+        model = self._candidate(candidate)
+        return None if why_no_population(self, model) else fit_on_all(self, model)
 
     def _assert_names(self, candidates: Sequence[Mapping[str, Any]]) -> None:
         """Raise scikit-learn's error for a parameter there is not, with the nearest name there is."""

@@ -23,7 +23,14 @@ from manyfit.splits import Splits
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
 
-__all__ = ["evaluate_population", "is_ours", "metric_name", "reads_answers_alone", "why_no_population"]
+__all__ = [
+    "evaluate_population",
+    "fit_on_all",
+    "is_ours",
+    "metric_name",
+    "reads_answers_alone",
+    "why_no_population",
+]
 
 # Metrics that moments or sums over the left-out rows may tell: scikit-learn's function, sign and response.
 _METRICS = {
@@ -195,6 +202,17 @@ def evaluate_population(
         share = evaluator.plan.share("one by one", cls.__name__, "scikit-learn's solver")
         share.fits += elsewhere
     return rows
+
+
+def fit_on_all(evaluator: Evaluator, model: Any) -> Any:
+    """The model fitted on all rows, from moments of the splits where these serve; None where that fails."""
+    job = Job(_copy(model, evaluator.n_jobs), len(evaluator.splits))
+    try:
+        type(model)._train([job], evaluator.dataset, evaluator.cut)
+    except Exception:
+        return None
+    job.estimator.n_jobs = model.n_jobs
+    return job.estimator
 
 
 def _copy(model: Any, n_jobs: int | None) -> Any:

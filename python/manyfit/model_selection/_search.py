@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
@@ -20,6 +21,9 @@ from manyfit.dataset import Dataset
 from manyfit.model_selection._evaluator import Evaluation, Evaluator
 from manyfit.model_selection._explain import Explanation, Round, estimate
 from manyfit.model_selection._plan import Plan
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = [
     "GridSearchCV",
@@ -116,6 +120,36 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
         self.explanation_ = estimate(rounds.evaluator, rounds.rounds)
         return self.explanation_
 
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        profile: str = "portable",
+        dtype: str = "float32",
+        X: Any = None,
+    ) -> ModelProto:
+        """Export the best estimator as ONNX, verified; see :func:`manyfit.onnx.to_onnx`.
+
+        Parameters
+        ----------
+        path, profile, dtype, X
+            As of :func:`manyfit.onnx.to_onnx`.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ExportMismatch
+            If the graph answers otherwise than the estimator; nothing is written.
+        TypeError
+            Without a best estimator (``refit=False``), and where it has no converter.
+        """
+        from manyfit.onnx import to_onnx
+
+        return to_onnx(self, path, profile=profile, dtype=dtype, X=X)
+
     def _prepare(self, X: Any, y: Any, params: Mapping[str, Any]) -> tuple[_Rounds, Any]:
         """What evaluates candidates on these data, and the metric that chooses among them."""
         dataset: Dataset | None = None
@@ -149,10 +183,13 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
         self.best_params_ = results["params"][self.best_index_]
 
     def _fit_best(self, rounds: _Rounds) -> None:
-        best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
+        parameters = clone(self.best_params_, safe=False)
         begin = perf_counter()
-        data = (rounds.X,) if rounds.y is None else (rounds.X, rounds.y)
-        best.fit(*data, **rounds.routed.estimator.fit)
+        best = rounds.last.fit_all(parameters)
+        if best is None:
+            best = clone(self.estimator).set_params(**parameters)
+            data = (rounds.X,) if rounds.y is None else (rounds.X, rounds.y)
+            best.fit(*data, **rounds.routed.estimator.fit)
         self.refit_time_ = perf_counter() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
@@ -201,18 +238,19 @@ class _Rounds:
         search = self.search
         candidates = list(candidate_params)
         splits = self._splits(cv or search._checked_cv_orig)
+        if not (candidates and splits):
+            raise ValueError(
+                "No fits were performed. Was the CV iterator empty? Were there no candidates? "
+                f"({type(search).__name__}: {len(candidates)} candidates, {len(splits)} splits)"
+            )
         if search.verbose > 0:
             total = len(candidates) * len(splits)
             print(
                 f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling {total} fits"
             )
-        rows = self.evaluator(splits, search.plan_, search.verbose).evaluate(candidates)
+        self.last = self.evaluator(splits, search.plan_, search.verbose)
+        rows = self.last.evaluate(candidates)
         found = [evaluation for row in rows for evaluation in row]
-        if not found:
-            raise ValueError(
-                "No fits were performed. Was the CV iterator empty? Were there no candidates? "
-                f"({type(search).__name__}: {len(candidates)} candidates, {len(splits)} splits)"
-            )
         _warn_or_raise_about_fit_failures(found, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(found, search.error_score)

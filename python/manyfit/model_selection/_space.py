@@ -329,7 +329,8 @@ def _labels(values: Sequence[Any]) -> list[str]:
     """A text for each value, all different and the same in every process."""
     labels: list[str] = []
     for i, value in enumerate(values):
-        text = getattr(value, "__qualname__", None) or re.sub(r"\s+", " ", repr(value))
+        text = value if isinstance(value, str) else getattr(value, "__qualname__", None) or repr(value)
+        text = re.sub(r"\s+", " ", text)
         if " at 0x" in text:
             text = f"{type(value).__name__} {i}"
         if len(text) > 80:

@@ -45,7 +45,8 @@ def to_onnx(
     Parameters
     ----------
     model : estimator or sklearn.pipeline.Pipeline
-        A fitted estimator of manyfit, its scikit-learn counterpart, a scaler, or a pipeline of them.
+        A fitted estimator of manyfit, its scikit-learn counterpart, a scaler, a pipeline of them, or a search
+        whose best estimator is one of these.
     path : str or path-like, optional
         Where to write the file. It appears whole or not at all.
     profile : {"portable", "ml"}, default="portable"

@@ -148,6 +148,7 @@ class Step:
 
 _CONVERTERS: dict[str, Converter] = {}
 _PIPELINE = "sklearn.pipeline.Pipeline"
+_SEARCH = "sklearn.model_selection.BaseSearchCV"
 
 
 def converter(*names: str, output: Output | Callable[[Any], Outputs]) -> Callable[[Emit], Converter]:
@@ -177,7 +178,7 @@ def convertible() -> list[str]:
 
 
 def steps_of(model: Any) -> list[Step]:
-    """Flatten a fitted model, nested pipelines included, into the steps to convert in turn.
+    """Flatten a fitted model, nested pipelines and the best of a search included, into the steps to convert.
 
     Raises
     ------
@@ -209,6 +210,14 @@ def _flatten(model: Any, place: str) -> Iterator[Step]:
         for name, step in model.steps:
             if step is not None and not (isinstance(step, str) and step == "passthrough"):
                 yield from _flatten(step, f"{place}.{name}" if place else name)
+        return
+    if _SEARCH in names:
+        check_is_fitted(model)
+        if not hasattr(model, "best_estimator_"):
+            raise TypeError(
+                f"to_onnx: {_describe(model, place)} has no best_estimator_: refit must not be False"
+            )
+        yield from _flatten(model.best_estimator_, place)
         return
     entry = next((_CONVERTERS[name] for name in names if name in _CONVERTERS), None)
     if entry is None:

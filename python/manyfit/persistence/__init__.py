@@ -72,7 +72,9 @@ def save(est: Estimator, path: str | os.PathLike[str]) -> None:
     2.0
     """
     if not isinstance(est, Estimator):
-        raise TypeError(f"save: est must be an instance of a manyfit estimator, got {type(est).__qualname__}")
+        hint = " (save its best_estimator_)" if hasattr(est, "best_estimator_") else ""
+        name = type(est).__qualname__
+        raise TypeError(f"save: est must be an instance of a manyfit estimator, got {name}{hint}")
     encoder = Encoder(type(est).__name__)
     model = json.dumps(encoder.estimator(est), separators=(",", ":"), allow_nan=False)
     try:

@@ -6,7 +6,7 @@ import importlib
 
 from ..case import AnyCase
 
-FAMILIES = ("linear_model", "logistic", "decomposition")
+FAMILIES = ("linear_model", "logistic", "decomposition", "search")
 
 
 def of_family(family: str) -> tuple[AnyCase, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from sklearn import linear_model as theirs
 from sklearn import model_selection as sk
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.datasets import make_classification, make_regression
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.metrics import get_scorer_names, make_scorer, mean_absolute_error
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -178,8 +181,9 @@ def test_refit(refit: Any) -> None:
     search = both(Ridge(), ALPHAS, X, y, cv=3, refit=refit)
     if refit:
         best = Ridge(**search.best_params_).fit(X, y)
-        np.testing.assert_array_equal(search.predict(X), best.predict(X))
-        np.testing.assert_array_equal(search.best_estimator_.coef_, best.coef_)
+        np.testing.assert_allclose(search.predict(X), best.predict(X), rtol=1e-10)
+        np.testing.assert_allclose(search.best_estimator_.coef_, best.coef_, rtol=1e-10)
+        assert vars(search.best_estimator_).keys() == vars(best).keys()
 
 
 def test_unsupervised() -> None:
@@ -290,9 +294,6 @@ def test_a_subclass_keeps_its_own_fit() -> None:
 
 
 def test_steps_that_are_replaced_by_candidates() -> None:
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
-
     grid = [
         {"model": [Ridge()], "model__alpha": [0.1, 1.0], "scale": ["passthrough", StandardScaler()]},
         {"model": [SVR()], "model__C": [1.0]},
@@ -416,6 +417,21 @@ def test_clone_pickle_and_repr() -> None:
     assert str(again.plan_) == str(search.plan_)
     assert not hasattr(clone(search), "plan_")
     assert repr(search).startswith("GridSearchCV(cv=3, estimator=Ridge()")
+
+
+def test_the_best_leaves_as_verified_onnx(tmp_path: Path) -> None:
+    pipe = make_pipeline(StandardScaler(), Ridge())
+    search = ours.GridSearchCV(pipe, {"ridge__alpha": [0.1, 10.0]}, cv=3).fit(X, y)
+    search.to_onnx(tmp_path / "best.onnx", X=X)
+    assert mf.onnx.verify_file(tmp_path / "best.onnx").ok
+    theirs = sk.GridSearchCV(Ridge(), ALPHAS).fit(X, y)
+    assert mf.onnx.to_onnx(theirs).graph.node
+    with pytest.raises(TypeError, match="refit must not be False"):
+        ours.GridSearchCV(Ridge(), ALPHAS, refit=False).fit(X, y).to_onnx()
+    with pytest.raises(NotFittedError):
+        clone(search).to_onnx()
+    with pytest.raises(TypeError, match=r"got GridSearchCV \(save its best_estimator_\)"):
+        mf.save(theirs, tmp_path / "search.safetensors")
 
 
 def test_every_name_of_scikit_learns_module_is_there() -> None:
