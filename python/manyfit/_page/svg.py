@@ -72,8 +72,8 @@ class Scale:
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             if last > first:
-                step = max(1, math.ceil((last - first + 1) / most))
-                return [(self.share(10.0**e), _power(e)) for e in range(first, last + 1, step)]
+                every = max(1, math.ceil((last - first + 1) / most))
+                return [(self.share(10.0**e), _power(e)) for e in range(first, last + 1, every)]
         step = _nice((self.high - self.low) / max(most - 1, 1))
         begin = math.ceil(self.low / step - 1e-9)
         end = math.floor(self.high / step + 1e-9)

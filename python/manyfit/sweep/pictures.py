@@ -67,7 +67,8 @@ def history(
                 f'<path d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6" class="cross {state.lower()}" '
                 f'data-trial="{trial.number}"><title>trial {trial.number}: {_ended(state)}</title></path>'
             )
-    steps, best = [], None
+    steps: list[tuple[float, float]] = []
+    best: float | None = None
     sign = 1 if direction == "maximize" else -1
     for trial in done:
         if not feasible(trial):

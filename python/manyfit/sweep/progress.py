@@ -47,7 +47,7 @@ class ProgressBar:
     ...     search = OptunaSearchCV(
     ...         Ridge(), {"alpha": [0.1, 1.0, 10.0]}, n_trials=3, callbacks=[bar], random_state=0
     ...     ).fit(X, y)
-    3 of 3 trials: 3 complete, best 0.48... (trial ...)...
+    3 of 3 trials: 3 complete, best 0.4...
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class ProgressBar:
 
     def _start(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
         self.tally = Tally([direction.name.lower() for direction in study.directions])
-        known = {trial.number for trial in trials}
-        self.tally.add(trial for trial in study.get_trials(deepcopy=False) if trial.number not in known)
+        first = min(trial.number for trial in trials)
+        self.tally.add(trial for trial in study.get_trials(deepcopy=False) if trial.number < first)
         self._before = self.tally.total
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -212,7 +212,9 @@ def run(sweep: Sweep, *, dask: str | None = None, console: Any = None) -> Outcom
     recorder = Recorder(sweep, executor)
     begin = monotonic()
     bar = ProgressBar(sweep.n_trials, sweep.timeout, what=sweep.name, console=console)
-    search = make_search(sweep, refit=False, executor=executor, callbacks=[recorder, *trackers(sweep), bar])
+    # A model is fitted only where somebody keeps it: `best` fits it when it is wanted.
+    refit = sweep.mlflow is not None and len(sweep.goals) == 1
+    search = make_search(sweep, refit=refit, executor=executor, callbacks=[recorder, *trackers(sweep), bar])
     problem = ""
     with bar, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what failed is told by the status

@@ -23,7 +23,6 @@ parameters:
 run_cap: 24
 cv: 3
 seed: 5
-log: false
 """
 
 
