@@ -154,3 +154,7 @@ class InProcess:
 
     def close(self, now: bool = False) -> None:
         self._works.clear()
+
+    def fit_all(self, candidate: Mapping[str, Any]) -> Any:
+        """A candidate fitted on all rows from what has been prepared, or None where there is no such way."""
+        return self._evaluator.fit_all(candidate)

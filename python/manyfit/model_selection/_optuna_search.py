@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from numbers import Integral, Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import _fit_context, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
-from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags, indexable
+from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import _routing_enabled, process_routing
-from sklearn.utils.validation import _check_method_params, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from manyfit.dataset import Dataset
 from manyfit.model_selection._executor import Executor, InProcess, Task
 from manyfit.model_selection._measures import MEASURES, Goals, read_goals
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._population import is_ours
-from manyfit.model_selection._search import unpacked
+from manyfit.model_selection._search import SharedSearch
 from manyfit.model_selection._space import Space
 
 if TYPE_CHECKING:
-    import os
-
-    from onnx import ModelProto
     from optuna.trial import FrozenTrial
 
     from manyfit.model_selection._engine import Engine, Schedule, Store
@@ -42,7 +37,7 @@ __all__ = ["OptunaSearchCV"]
 BATCH_SIZE = 8
 
 
-class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is untyped
+class OptunaSearchCV(SharedSearch):
     """Search by Optuna, in batches of trials that are trained together.
 
     Trials are asked from a sampler of Optuna's, `batch_size` at a time, evaluated by cross-validation as one
@@ -170,6 +165,8 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
         "callbacks": ["array-like", None],
     }
 
+    pre_dispatch = "2*n_jobs"  # as the other searches have it
+
     def __init__(
         self,
         estimator: Any,
@@ -259,36 +256,30 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
         """
         from manyfit.model_selection._engine import Engine
 
-        dataset: Dataset | None = None
-        if isinstance(X, Dataset):
-            dataset = X
-            X, y, params = unpacked(type(self).__name__, dataset, y, params)
+        begin = perf_counter()
         goals = self._goals()
         base = clone(self.estimator)
         space = Space(self.space, base, type(self).__name__)
         self._check(goals)
-        X, y = indexable(X, y)
-        params = _check_method_params(X, params=params)
-        routed = self._get_routed_params_for_fit(params)
-        self._checked_cv_orig = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        splits = list(self._checked_cv_orig.split(X, y, **routed.splitter.split))
+        rounds, _ = self._prepare(X, y, params)
+        splits = list(self._checked_cv_orig.split(rounds.X, rounds.y, **rounds.routed.splitter.split))
         if not splits:
             raise ValueError(f"{type(self).__name__}: cv must give at least one split, got none")
         self.n_splits_ = len(splits)
         task = Task(
             base,
-            X,
-            y,
+            rounds.X,
+            rounds.y,
             splits,
             goals.scorer,
-            routed.estimator.fit,
-            routed.scorer.score,
+            rounds.routed.estimator.fit,
+            rounds.routed.scorer.score,
             self.error_score,
             self.return_train_score,
             self.n_jobs,
             goals.measures,
         )
-        executor: Executor = InProcess(dataset) if self.executor is None else self.executor
+        executor: Executor = InProcess(rounds.dataset) if self.executor is None else self.executor
         store = self._open_store(space, goals, task)
         try:
             engine = self._engine(Engine, store, executor, space, goals, task)
@@ -309,7 +300,11 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
         self.scorer_ = goals.scorer._scorers if isinstance(goals.scorer, _MultimetricScorer) else goals.scorer
         self._conclude(engine, space, goals, splits)
         if self.refit is not False:
-            self._fit_best(X, y, routed.estimator.fit)
+            self._fit_all(task, executor)
+        self.plan_.seconds = perf_counter() - begin
+        explained = getattr(self, "explanation_", None)
+        if explained is not None and explained.fits == self.plan_.fits:
+            self.plan_.estimate = explained.seconds
         for callback in self.callbacks or ():
             if hasattr(callback, "on_search_end"):
                 callback.on_search_end(self)
@@ -502,15 +497,33 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
         if not callable(self.refit):
             self.best_score_ = float(results.column(self._refit_name(goals))[self.best_index_])
 
-    def _fit_best(self, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
-        best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
+    def _fit_all(self, task: Task, executor: Executor) -> None:
+        parameters = clone(self.best_params_, safe=False)
         begin = perf_counter()
-        targets = () if y is None else (y,)
-        best.fit(X, *targets, **fit_params)
+        best = executor.fit_all(parameters) if isinstance(executor, InProcess) else None
+        if best is None:
+            best = clone(task.estimator).set_params(**parameters)
+            data = (task.X,) if task.y is None else (task.X, task.y)
+            best.fit(*data, **task.fit_params)
         self.refit_time_ = perf_counter() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
+
+    def _run_search(self, evaluate_candidates: Any) -> None:
+        """Candidates such as a search might try, for :meth:`explain`."""
+        from optuna.samplers import RandomSampler
+
+        from manyfit.model_selection._sampling import Sampling
+
+        space = Space(self.space, self.estimator, type(self).__name__)
+        sampling = Sampling(RandomSampler(), None, ["maximize"], 0, "explained")
+        left = BATCH_SIZE if self.n_trials is None else int(self.n_trials)
+        size = BATCH_SIZE if self.batch_size == "auto" else int(self.batch_size)
+        while left > 0:
+            asked = [sampling.ask(space, 0)[1] for _ in range(min(size, left))]
+            evaluate_candidates(asked)
+            left -= len(asked)
 
     # --- using ---
 
@@ -534,34 +547,6 @@ class OptunaSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn is unt
         routed = process_routing(self, "score", **params).scorer["score"] if _routing_enabled() else {}
         name = self._refit_name(self._goals())
         return float(self.scorer_[name](self.best_estimator_, X, y, **routed))
-
-    def to_onnx(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        profile: str = "portable",
-        dtype: str = "float32",
-        X: Any = None,
-    ) -> ModelProto:
-        """Export the best estimator as verified ONNX; see :func:`manyfit.onnx.to_onnx`.
-
-        Parameters
-        ----------
-        path : str or path-like, default=None
-            Where to write the model; None writes nothing.
-        profile : {"portable", "ml"}, default="portable"
-        dtype : {"float32", "float64"}, default="float32"
-        X : array-like of shape (n_samples, n_features), default=None
-            Rows to compare on, besides the probes.
-
-        Returns
-        -------
-        onnx.ModelProto
-        """
-        from manyfit.onnx import to_onnx
-
-        check_is_fitted(self, "best_estimator_")
-        return to_onnx(self.best_estimator_, path, profile=profile, dtype=dtype, X=X)
 
 
 class _Told(Plan):

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["dumps", "pack", "unpack"]
+__all__ = ["dumps", "pack", "parts_of", "unpack"]
 
 _ALIGNMENT = 64  # bytes, as NumPy's own memory on wide vectors
 _HEAD = struct.Struct("<qq")  # number of buffers, bytes of the pickle
@@ -30,14 +30,19 @@ def dumps(value: Any) -> bytes:
     return pickler().dumps(value)  # type: ignore[no-any-return]
 
 
+def parts_of(value: Any) -> tuple[bytes, list[memoryview]]:
+    """Return a pickle of `value`, and the memory of the arrays in it."""
+    buffers: list[pickle.PickleBuffer] = []
+    text = pickler().dumps(value, protocol=5, buffer_callback=buffers.append)
+    return text, [buffer.raw() for buffer in buffers]
+
+
 def pack(value: Any) -> int:
     """Descriptor of a new file that holds `value`; it is gone once nobody has it open.
 
     Arrays, also those inside frames and sparse matrices, lie in it as they do in memory.
     """
-    buffers: list[pickle.PickleBuffer] = []
-    text = pickler().dumps(value, protocol=5, buffer_callback=buffers.append)
-    views = [buffer.raw() for buffer in buffers]
+    text, views = parts_of(value)
     places, end = _places(len(text), [view.nbytes for view in views])
     descriptor = _nameless_file(end)
     try:

@@ -184,7 +184,8 @@ class DatabaseStore(Store):
     def _engine_options(self) -> dict[str, Any]:
         if self._file_lock is not None:
             return {"connect_args": {"timeout": 60}}  # seconds to wait for a tool that writes attributes
-        return {"connect_args": {"application_name": f"manyfit pid {os.getpid()} on {socket.gethostname()}"}}
+        name = f"manyfit pid {os.getpid()} on {socket.gethostname()}"
+        return {"connect_args": {"application_name": name}, "pool_pre_ping": True}
 
     def _open_study(
         self,
@@ -296,6 +297,8 @@ class DatabaseStore(Store):
         import sqlalchemy
 
         connection = self._connected()
+        if connection.closed:  # lost before, and nobody was there to go on
+            return False
         try:
             with connection.begin():
                 rows.insert(connection, self.study._study_id, trials, self._waiting)

@@ -39,22 +39,54 @@ _CODE = (
 
 
 @dataclass(eq=False)
-class _Item:
-    """Work as it is sent: a whole piece, or one candidate of a piece that killed workers."""
+class Piece:
+    """Work as it is sent: a whole, or one candidate of work that killed workers."""
 
     work: Work
     deaths: int = 0
-    whole: _Whole | None = None
+    whole: Whole | None = None
     place: int = 0  # of the candidate in the whole
+
+    def split(self) -> list[Piece]:
+        """Return a piece for each candidate."""
+        whole = Whole(self.work, [None] * len(self.work.candidates))
+        return [
+            Piece(replace(self.work, candidates=[candidate]), whole=whole, place=place)
+            for place, candidate in enumerate(self.work.candidates)
+        ]
+
+    def finish(self, task: Task, done: Done) -> Done | None:
+        """Take the answer; return that to the work as it was submitted once it is complete."""
+        if self.whole is None:
+            return done
+        self.whole.parts[self.place] = done
+        if self.whole.ended or any(part is None for part in self.whole.parts):
+            return None
+        return self.whole.joined(task)
 
 
 @dataclass(eq=False)
-class _Whole:
+class Whole:
     """Work whose candidates are tried one by one."""
 
     work: Work
     parts: list[Done | None]
     ended: bool = False
+
+    def joined(self, task: Task) -> Done:
+        """One answer from those of the candidates."""
+        joined = Done(self.work.id)
+        for part in self.parts:
+            assert part is not None
+            if part.error is None:
+                joined.evaluations += part.evaluations
+                joined.measures += part.measures
+            else:
+                joined.evaluations.append(failed_evaluations(task, self.work, part.error))
+                joined.measures.append({})
+            joined.seconds += part.seconds
+            joined.plan = part.plan or joined.plan
+        return joined
 
 
 @dataclass(eq=False)
@@ -63,7 +95,7 @@ class _Process:
     connection: Connection
     death: int | None  # a descriptor that is readable once the process has ended
     ready: bool = False
-    item: _Item | None = None
+    item: Piece | None = None
 
 
 class _Shared:
@@ -80,11 +112,11 @@ class _Shared:
         self.fatal: BaseException | None = None
         self.closing = False
         self.now = False
-        self.to_keeper = _Bell()
-        self.to_caller = _Bell()
+        self.to_keeper = Bell()
+        self.to_caller = Bell()
 
 
-class _Bell:
+class Bell:
     """Wakes a thread that waits, also if it was rung before."""
 
     def __init__(self) -> None:
@@ -224,7 +256,7 @@ class _Keeper:
         self._parcel = parcel
         self._task = task
         self._shared = shared
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[Piece] = deque()
         self._failed_starts = 0
         self._selector = selectors.DefaultSelector()
         self._selector.register(shared.to_keeper.descriptor, selectors.EVENT_READ)
@@ -249,7 +281,7 @@ class _Keeper:
 
     def _take(self) -> None:
         while self._shared.submitted:
-            self._queue.append(_Item(self._shared.submitted.popleft()))
+            self._queue.append(Piece(self._shared.submitted.popleft()))
 
     # --- processes ---
 
@@ -332,9 +364,7 @@ class _Keeper:
         if item.deaths < DEATHS:
             self._queue.appendleft(item)
         elif item.whole is None and len(item.work.candidates) > 1:
-            whole = _Whole(item.work, [None] * len(item.work.candidates))
-            for i, candidate in enumerate(item.work.candidates):
-                self._queue.append(_Item(replace(item.work, candidates=[candidate]), whole=whole, place=i))
+            self._queue.extend(item.split())
         else:
             error = f"{item.deaths} worker processes that evaluated this candidate died, the last one {how}"
             self._finish(item, Done(item.work.id, error=error))
@@ -373,29 +403,11 @@ class _Keeper:
                 worker.item = None
                 self._bury(worker)
 
-    def _finish(self, item: _Item, done: Done) -> None:
-        if item.whole is not None:
-            item.whole.parts[item.place] = done
-            if item.whole.ended or any(part is None for part in item.whole.parts):
-                return
-            done = self._joined(item.whole)
-        self._shared.done.append(done)
-        self._shared.to_caller.ring()
-
-    def _joined(self, whole: _Whole) -> Done:
-        """One answer from those of the candidates."""
-        joined = Done(whole.work.id)
-        for part in whole.parts:
-            assert part is not None
-            if part.error is None:
-                joined.evaluations += part.evaluations
-                joined.measures += part.measures
-            else:
-                joined.evaluations.append(failed_evaluations(self._task, whole.work, part.error))
-                joined.measures.append({})
-            joined.seconds += part.seconds
-            joined.plan = part.plan or joined.plan
-        return joined
+    def _finish(self, item: Piece, answer: Done) -> None:
+        done = item.finish(self._task, answer)
+        if done is not None:
+            self._shared.done.append(done)
+            self._shared.to_caller.ring()
 
     def _end(self) -> None:
         for worker in self.workers:

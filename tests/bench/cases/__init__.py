@@ -6,7 +6,7 @@ import importlib
 
 from ..case import AnyCase
 
-FAMILIES = ("linear_model", "logistic", "decomposition", "search")
+FAMILIES = ("linear_model", "logistic", "decomposition", "search", "optuna")
 
 
 def of_family(family: str) -> tuple[AnyCase, ...]:

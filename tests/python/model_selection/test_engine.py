@@ -24,7 +24,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import Ridge as TheirRidge
 
 from manyfit.linear_model import Ridge
-from manyfit.model_selection._optuna_search import OptunaSearchCV
+from manyfit.model_selection import OptunaSearchCV
 from manyfit.model_selection._sampling import seed_of
 
 SPACE = {"alpha": FloatDistribution(1e-3, 1e3, log=True), "fit_intercept": [True, False]}
@@ -431,7 +431,7 @@ def test_a_line_for_each_batch(data: Data, capsys: pytest.CaptureFixture[str]) -
 def test_importing_the_package_does_not_import_optuna(run_python: Any) -> None:
     code = """
         import sys, manyfit.model_selection
-        from manyfit.model_selection._optuna_search import OptunaSearchCV
+        from manyfit.model_selection import OptunaSearchCV
         assert "optuna" not in sys.modules
     """
     assert run_python(code).returncode == 0
@@ -444,7 +444,7 @@ INTERRUPTED = """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import numpy as np
     from sklearn.base import BaseEstimator, RegressorMixin
-    from manyfit.model_selection._optuna_search import OptunaSearchCV
+    from manyfit.model_selection import OptunaSearchCV
     from optuna.distributions import FloatDistribution
 
     class Slow(RegressorMixin, BaseEstimator):

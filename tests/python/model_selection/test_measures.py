@@ -21,10 +21,9 @@ from sklearn.preprocessing import StandardScaler
 
 import manyfit.onnx
 from manyfit.linear_model import LogisticRegression
-from manyfit.model_selection import _measures
+from manyfit.model_selection import OptunaSearchCV, _measures
 from manyfit.model_selection._evaluator import Evaluator
 from manyfit.model_selection._measures import latency_us, measure, read_constraints, read_goals
-from manyfit.model_selection._optuna_search import OptunaSearchCV
 
 SPACE = {"C": FloatDistribution(1e-4, 1e2, log=True)}
 Data = tuple[NDArray[np.float64], NDArray[np.int64]]

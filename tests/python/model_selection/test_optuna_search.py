@@ -27,7 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import manyfit as mf
 from manyfit.linear_model import Lasso, LogisticRegression, Ridge
-from manyfit.model_selection._optuna_search import OptunaSearchCV
+from manyfit.model_selection import OptunaSearchCV
 
 ALPHA = {"alpha": FloatDistribution(1e-3, 1e2, log=True)}
 pytestmark = [
@@ -352,6 +352,18 @@ def test_export(tmp_path: Any) -> None:
     path = tmp_path / "best.onnx"
     found.to_onnx(path, X=diabetes[0])
     assert mf.onnx.verify_file(path).failures == ()
+
+
+def test_explain() -> None:
+    found = search(Ridge(), ALPHA, n_trials=20)
+    explained = found.explain(*diabetes)
+    assert explained.fits == 100
+    assert 0 < explained.seconds < 60
+    assert "Ridge" in str(explained)
+    assert not hasattr(found, "study_")
+    found.fit(*diabetes)
+    assert found.plan_.estimate == explained.seconds
+    assert found.plan_.seconds > 0
 
 
 def test_hooks_of_callbacks() -> None:

@@ -17,7 +17,7 @@ from sklearn.datasets import make_regression
 from sklearn.model_selection import KFold
 
 from manyfit.linear_model import Ridge
-from manyfit.model_selection._optuna_search import OptunaSearchCV
+from manyfit.model_selection import OptunaSearchCV
 from manyfit.model_selection._pruning import ParameterRungs
 
 SPACE = {"alpha": FloatDistribution(1e-3, 1e5, log=True)}
