@@ -13,7 +13,7 @@ namespace manyfit {
 namespace {
 
 // A decomposition costs about as much as this many Cholesky solves.
-constexpr size_t kShareFrom = 8;
+constexpr size_t kShareFrom = 12;
 
 // A loss of six digits of sixteen: not worth another way.
 constexpr double kFewLost = 1e6;

@@ -6,11 +6,10 @@ scikit-learn's own (splitters, ``train_test_split``, ...).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn import model_selection as _theirs
 
-from manyfit.model_selection._optuna_search import OptunaSearchCV
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._search import (
     GridSearchCV,
@@ -25,6 +24,9 @@ from manyfit.model_selection._validation import (
     learning_curve,
     validation_curve,
 )
+
+if TYPE_CHECKING:
+    from manyfit.model_selection._optuna_search import OptunaSearchCV
 
 __all__ = [
     "GridSearchCV",
@@ -42,6 +44,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "OptunaSearchCV":  # Optuna is imported when it is needed
+        from manyfit.model_selection._optuna_search import OptunaSearchCV
+
+        return OptunaSearchCV
     if name in _theirs.__all__:
         return getattr(_theirs, name)
     raise AttributeError(f"module 'manyfit.model_selection' has no attribute {name!r}")

@@ -33,6 +33,9 @@ from manyfit.model_selection._space import Space
 __all__ = ["Engine", "MemoryStore", "Schedule", "Store", "StudyStore"]
 
 
+_PATIENCE = 1.0  # seconds after which a part of a batch is written
+
+
 class Store(Protocol):
     """Where told trials are kept."""
 
@@ -253,7 +256,7 @@ class Engine:
         self._written = schedule.first
         self._unwritten: dict[int, FrozenTrial] = {}
         self._pruning = type(rungs) is not Rungs
-        self._begin = monotonic()
+        self._begin = self._written_at = monotonic()
 
     # --- the loop ---
 
@@ -275,9 +278,10 @@ class Engine:
                         self._write()
                     except KeyboardInterrupt:
                         if self.interrupted:
+                            self._write(last=True, tell=False)
                             raise
                         self._interrupt()
-                self._write()
+                self._write(last=True)
         finally:
             record._thread_local.in_optimize_loop = False
 
@@ -478,7 +482,9 @@ class Engine:
             ]
             if missing:
                 places = ", ".join(map(str, missing))
-                return f"the score {name!r} is NaN on split{'s' if len(missing) > 1 else ''} {places}"
+                text = f"the score {name!r} is NaN on split{'s' if len(missing) > 1 else ''} {places}"
+                why = member.evaluations[missing[0]].get("score_error")
+                return f"{text}:\n{why}" if why else text
         return None
 
     def _end(self, member: Member, state: TrialState | None = None) -> None:
@@ -533,12 +539,14 @@ class Engine:
 
     # --- writing ---
 
-    def _write(self) -> None:
-        """Write, in order, whatever has ended; where trials are pruned together, by whole batches."""
+    def _write(self, last: bool = False, tell: bool = True) -> None:
+        """Write, in order, what has ended: whole batches, and parts of one that takes long; tell callbacks."""
         ready = []
         number = self._written
+        part = last or monotonic() - self._written_at >= _PATIENCE
         while number in self._unwritten or number in self.stored:
-            if self._pruning and self.schedule.batch_of(number) in self._batches:
+            batch = self.schedule.batch_of(number)
+            if batch in self._batches and (self._pruning or not part):
                 break
             if number in self._unwritten:
                 ready.append(self._unwritten[number])
@@ -546,11 +554,14 @@ class Engine:
         if not ready:
             return
         self.store.write(ready)
+        self._written_at = monotonic()
         for trial in ready:
             del self._unwritten[trial.number]
             self.new.add(trial.number)
         self.trials += ready
         self._written = number
+        if not tell:
+            return
         for callback in self.callbacks:
             batch_end = getattr(callback, "on_batch_end", None)
             if batch_end is not None:
@@ -598,7 +609,8 @@ def _kept(
     if numbers:
         kept["measures"] = numbers
     if error is None:  # a score given for a failed fit hides it
-        error = next((each["fit_error"] for each in evaluations if each and each.get("fit_error")), None)
+        errors = [each.get("fit_error") or each.get("score_error") for each in evaluations if each]
+        error = next((each for each in errors if each), None)
     if error is not None:
         kept["error"] = error
     return kept

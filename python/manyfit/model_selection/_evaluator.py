@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.logger import short_format_time
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.pipeline import Pipeline
@@ -20,7 +21,13 @@ from manyfit.base import Estimator
 from manyfit.dataset import Dataset
 from manyfit.model_selection._pipeline import beginning, evaluate_pipelines, steps_of, why_no_pipeline
 from manyfit.model_selection._plan import Plan
-from manyfit.model_selection._population import evaluate_population, fit_on_all, why_no_population
+from manyfit.model_selection._population import (
+    evaluate_population,
+    fit_on_all,
+    settable,
+    twin,
+    why_no_population,
+)
 from manyfit.splits import Splits
 
 __all__ = ["Evaluation", "Evaluator"]
@@ -179,6 +186,8 @@ class Evaluator:
             done = evaluate_pipelines(self, [model for _, model in pipelines], chosen)
             for (i, _), row in zip(pipelines, done, strict=True):
                 results[i] = row
+        if self.verbose > 1:
+            self._announce(candidates, chosen, results)
         alone = [i for i, row in enumerate(results) if row is None]
         if alone:
             self._one_by_one(candidates, alone, chosen, why, results)
@@ -207,15 +216,25 @@ class Evaluator:
                 raise ValueError(f"{error} (did you mean {near[0]!r} instead of {unknown!r}?)") from None
 
     def _candidate(self, entry: Mapping[str, Any]) -> Any:
+        """The estimator with parameters set: ``clone(estimator).set_params(**entry)``, but cheap in common cases."""
         values = {name: clone(value, safe=False) for name, value in entry.items()}
-        if isinstance(self.estimator, Estimator) and entry.keys() <= self._parameters.keys():
-            return type(self.estimator)(**{**self._parameters, **values})
+        if isinstance(self._base, Estimator) and entry.keys() <= vars(self._base).keys():
+            return twin(self._base, values)
+        if type(self._base) is Pipeline:
+            by_step: dict[str, dict[str, Any]] = {}
+            for name, value in values.items():
+                step, _, parameter = name.partition("__")
+                by_step.setdefault(step, {})[parameter] = value
+            steps = dict(self._base.steps)
+            if all(step in steps and settable(steps[step], own) for step, own in by_step.items()):
+                # Steps are shared where nothing is set: whoever fits one clones it.
+                changed = {step: twin(steps[step], own) for step, own in by_step.items()}
+                return twin(self._base, {"steps": list({**steps, **changed}.items())})
         return clone(self.estimator).set_params(**values)
 
     @cached_property
-    def _parameters(self) -> dict[str, Any]:
-        parameters: dict[str, Any] = clone(self.estimator).get_params(deep=False)
-        return parameters
+    def _base(self) -> Any:
+        return clone(self.estimator)
 
     def _in_parts(
         self,
@@ -233,6 +252,27 @@ class Evaluator:
             middle = len(members) // 2
             self._in_parts(members[:middle], models[:middle], chosen, results)
             self._in_parts(members[middle:], models[middle:], chosen, results)
+
+    def _announce(
+        self,
+        candidates: Sequence[Mapping[str, Any]],
+        chosen: Sequence[int],
+        results: Sequence[list[Evaluation] | None],
+    ) -> None:
+        """Print a line for each fit, as scikit-learn does for those done one by one."""
+        for entry, row in zip(candidates, results, strict=True):
+            params = ", ".join(f"{name}={entry[name]}" for name in sorted(entry))
+            for k, evaluation in zip(chosen, row or [], strict=False):
+                place = f" {k + 1}/{len(self.splits)}" if self.verbose > 2 else ""
+                scores = evaluation["test_scores"]
+                if isinstance(scores, dict):
+                    told = "".join(f" {name}: (test={value:.3f})" for name, value in sorted(scores.items()))
+                else:
+                    told = f", score={scores:.3f}"
+                told = told if self.verbose > 2 else ""
+                spent = short_format_time(evaluation["fit_time"] + evaluation["score_time"])
+                head, tail = f"[CV{place}] END ", f"{params};{told} total time={spent}"
+                print(head + "." * (80 - len(head) - len(tail)) + tail)
 
     def _one_by_one(
         self,

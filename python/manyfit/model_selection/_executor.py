@@ -6,7 +6,9 @@ in worker processes, or on other machines; it answers in any order, and each pie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
@@ -101,10 +103,35 @@ class Executor(Protocol):
         """Stop. `now` abandons what is under way."""
 
 
+@contextmanager
+def _scoring_errors(error_score: Any) -> Iterator[Callable[[list[list[Evaluation]]], None]]:
+    """Catch what scikit-learn tells of scorers that fail: their traceback is noted as "score_error"."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message="Scoring failed", category=UserWarning)
+        found: list[str] = []
+
+        def note(evaluations: list[list[Evaluation]]) -> None:
+            for each in (each for row in evaluations for each in row) if found else ():
+                scores = each["test_scores"]
+                values = scores.values() if isinstance(scores, Mapping) else [scores]
+                if any(value != value or value == error_score for value in values):
+                    each["score_error"] = found[0]
+
+        yield note
+    for entry in caught:
+        text = str(entry.message)
+        if text.startswith("Scoring failed"):
+            found.append(text.split("Details: ", 1)[-1].strip())
+        else:
+            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+
+
 def perform(evaluator: Evaluator, work: Work) -> Done:
     """Evaluate a piece of work in this process."""
     begin = perf_counter()
-    evaluations = evaluator.evaluate(work.candidates, work.splits)
+    with _scoring_errors(evaluator.error_score) as note:
+        evaluations = evaluator.evaluate(work.candidates, work.splits)
+    note(evaluations)
     measures: list[dict[str, Any]] = [{} for _ in work.candidates]
     if work.measures:
         from manyfit.model_selection._measures import measure

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import joblib
+import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.model_selection._validation import _score
@@ -22,7 +23,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
-from manyfit.model_selection._population import is_ours, reads_answers_alone
+from manyfit.model_selection._population import Scores, is_ours, reads_answers_alone
 
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
@@ -190,7 +191,6 @@ class _Tree:
             model = self.models[i].steps[-1][1]
             if is_ours(model) and not params.keys() - {"sample_weight"}:
                 populations.setdefault(type(model), []).append(i)
-        finals: dict[int, tuple[Any, float]] = {}
         for cls, group in populations.items():
             begin = perf_counter()
             jobs = [Job(clone(self.models[i].steps[-1][1]), 0) for i in group]
@@ -198,45 +198,70 @@ class _Tree:
                 cls._train(jobs, Dataset(X, y, params.get("sample_weight")), None)
             except Exception:
                 continue  # each is tried alone
-            spent = (perf_counter() - begin) / len(group)
-            finals.update({i: (job.estimator, spent) for i, job in zip(group, jobs, strict=True)})
+            seconds = branch.seconds + (perf_counter() - begin) / len(group)
+            self._score(group, [job.estimator for job in jobs], branch, [seconds] * len(group))
         data = (X,) if y is None else (X, y)
         for i in members:
-            if i not in finals:
+            if self.found[i] is None:
                 begin = perf_counter()
                 model = clone(self.models[i].steps[-1][1])
                 try:
                     model.fit(*data, **params)
                 except Exception:
                     continue
-                finals[i] = model, perf_counter() - begin
-        for i, (model, spent) in finals.items():
-            self.found[i] = self._evaluation(i, model, branch, branch.seconds + spent)
+                self._score([i], [model], branch, [branch.seconds + perf_counter() - begin])
 
-    def _evaluation(self, i: int, model: Any, branch: _Branch, seconds: float) -> Evaluation:
+    def _score(
+        self, members: Sequence[int], models: Sequence[Any], branch: _Branch, seconds: Sequence[float]
+    ) -> None:
+        """Keep the evaluations of fitted last steps."""
         evaluator = self.evaluator
-        begin = perf_counter()
         train, test = evaluator.splits[self.split]
         plain = reads_answers_alone(evaluator.scorer)
-        whole = None if plain and not evaluator.return_estimator else self._assembled(i, model, branch.fitted)
-        scored, rows = (model, branch) if plain else (whole, self.raw)
-
-        def score(X: Any, y: Any, chosen: Any) -> Any:
-            params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=chosen)
-            return _score(scored, X, y, evaluator.scorer, params, evaluator.error_score)
-
-        evaluation: Evaluation = {
-            "fit_error": None,
-            "fit_time": seconds,
-            "test_scores": score(rows.X_test, self.y_test, test),
-            "n_test_samples": _num_samples(test),
-            "score_time": perf_counter() - begin,
-        }
+        rows, scored, whole = branch, list(models), None
+        if not plain or evaluator.return_estimator:
+            whole = [self._assembled(i, m, branch.fitted) for i, m in zip(members, models, strict=True)]
+        if not plain and whole is not None:
+            rows, scored = self.raw, whole
+        begin = perf_counter()
+        test_scores = self._scores(scored, rows.X_test, self.y_test, test)
+        score_time = (perf_counter() - begin) / len(members)
+        train_scores = None
         if evaluator.return_train_score:
-            evaluation["train_scores"] = score(rows.X_seen, self.y, train)
-        if evaluator.return_estimator:
-            evaluation["estimator"] = whole
-        return evaluation
+            train_scores = self._scores(scored, rows.X_seen, self.y, train)
+        for b, i in enumerate(members):
+            evaluation: Evaluation = {
+                "fit_error": None,
+                "fit_time": seconds[b],
+                "test_scores": test_scores[b],
+                "n_test_samples": _num_samples(test),
+                "score_time": score_time,
+            }
+            if train_scores is not None:
+                evaluation["train_scores"] = train_scores[b]
+            if evaluator.return_estimator and whole is not None:
+                evaluation["estimator"] = whole[b]
+            self.found[i] = evaluation
+
+    def _scores(self, models: Sequence[Any], X: Any, y: Any, chosen: Any) -> list[Any]:
+        """Scores of fitted models on some rows; of ours from the core or one product, where the metric allows."""
+        evaluator = self.evaluator
+        params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=chosen)
+        if not is_ours(models[0]):
+            return [_score(model, X, y, evaluator.scorer, params, evaluator.error_score) for model in models]
+        rows = np.arange(_num_samples(X))
+        there = type(evaluator)(
+            models[0],
+            X,
+            y,
+            [(rows, rows)],
+            evaluator.scorer,
+            score_params=params,
+            error_score=evaluator.error_score,
+        )
+        jobs = [Job(model, 0) for model in models]
+        scores = Scores(there, jobs, train=False)
+        return [scores.of(b, job) for b, job in enumerate(jobs)]
 
     def _assembled(self, i: int, model: Any, fitted: list[Any]) -> Pipeline:
         """The fitted pipeline of candidate i."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, root_mean_squared_error
 from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.model_selection._validation import _score
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
 
 __all__ = [
+    "Scores",
     "evaluate_population",
     "fit_on_all",
     "is_ours",
     "metric_name",
     "reads_answers_alone",
+    "settable",
+    "twin",
     "why_no_population",
 ]
 
@@ -215,10 +219,19 @@ def fit_on_all(evaluator: Evaluator, model: Any) -> Any:
     return job.estimator
 
 
+def twin(model: Any, values: Mapping[str, Any]) -> Any:
+    """An unfitted estimator's copy with some parameters of its own. Not clone(), which costs more than many a fit."""
+    other = object.__new__(type(model))
+    vars(other).update(vars(model))
+    vars(other).update(values)
+    return other
+
+
+def settable(model: Any, values: Mapping[str, Any]) -> bool:
+    """Whether setting parameters of an estimator is to set its attributes."""
+    plain = getattr(type(model), "set_params", None) is BaseEstimator.set_params
+    return plain and values.keys() <= vars(model).keys()
+
+
 def _copy(model: Any, n_jobs: int | None) -> Any:
-    """An unfitted model's twin. Not clone(), which costs more than many a fit here."""
-    twin = object.__new__(type(model))
-    vars(twin).update(vars(model))
-    if n_jobs is not None and twin.n_jobs is None:
-        twin.n_jobs = n_jobs
-    return twin
+    return twin(model, {"n_jobs": n_jobs} if n_jobs is not None and model.n_jobs is None else {})

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -376,6 +377,25 @@ def test_a_score_that_is_nan_marks_its_trial(data: Data) -> None:
     failed = [t for t in found.trials_ if t.params["level"] > 0.5]
     assert {t.state for t in failed} == {TrialState.FAIL}
     assert {t.user_attrs["error"] for t in failed} == {"the score 'score' is NaN on splits 0, 1, 2, 3, 4"}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "scoring"), [(Ridge(), "roc_auc"), (TheirRidge(), "roc_auc"), (Ridge(), ["roc_auc", "r2"])]
+)
+def test_a_metric_the_estimator_cannot_give(data: Data, estimator: Any, scoring: Any) -> None:
+    message = r"all 8 trials failed(.|\n)*the score '(score|roc_auc)' is NaN on splits 0, 1, 2, 3, 4:(.|\n)*Traceback"
+    with pytest.raises(ValueError, match=message):
+        search(estimator=estimator, scoring=scoring, refit="roc_auc", n_trials=8).fit(*data)
+
+
+def test_warnings_of_fits_reach_the_user(data: Data) -> None:
+    class Warning(Fussy):
+        def fit(self, X: Any, y: Any) -> Any:
+            warnings.warn("look here", UserWarning, stacklevel=2)
+            return super().fit(X, y)
+
+    with pytest.warns(UserWarning, match="look here"):
+        search(estimator=Warning(), space={"level": FloatDistribution(0, 0.4)}, n_trials=4).fit(*data)
 
 
 def test_all_trials_failing_shows_the_first_one(data: Data) -> None:

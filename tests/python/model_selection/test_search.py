@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,17 @@ def test_halving_over_a_parameter() -> None:
     search = ours.HalvingGridSearchCV(Lasso(), grid, **options).fit(X, y)
     assert search.n_resources_[0] >= 10
     assert search.cv_results_["param_max_iter"].tolist()[0] == search.n_resources_[0]
+
+
+def test_verbose_prints_a_line_for_each_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = []
+    for estimator in (Ridge(), theirs.Ridge()):
+        for scoring in (None, ["r2", "neg_max_error"]):
+            options: dict[str, Any] = {"scoring": scoring, "refit": False, "verbose": 3}
+            ours.GridSearchCV(estimator, {"alpha": [0.5, 2.0]}, cv=3, **options).fit(X, y)
+        lines.append(re.sub(r"\.\.+|time= +[\d.]+s", "", capsys.readouterr().out).splitlines())
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == 2 * (1 + 6)
 
 
 # --- data held across searches ---
