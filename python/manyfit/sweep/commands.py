@@ -92,6 +92,8 @@ def _carry_out(sweep: Sweep, arguments: argparse.Namespace, place: str) -> int:
         saved = _known(sweep)
         print(f"{command}: interrupted; {_saved(sweep, saved, place)}", file=sys.stderr)
         return INTERRUPTED
+    for text, times in outcome.warnings.items():
+        print(f"{text} ({times} times)" if times > 1 else text, file=sys.stderr)
     view = open_view(sweep.storage, sweep.name)
     tally = view.tally()
     new = tally.total - known

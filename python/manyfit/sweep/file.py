@@ -369,9 +369,9 @@ class _Reader:
         if node is None or node.value in (False, None):
             return None
         if node.value is True:
-            return {}
+            return {} if "MLFLOW_TRACKING_URI" in os.environ else {"tracking_uri": self._uri("mlflow.db")}
         if isinstance(node.value, str):
-            return {"tracking_uri": node.value}
+            return {"tracking_uri": self._uri(node.value)}
         keys = ("tracking_uri", "experiment")
         if not isinstance(node.value, dict):
             self.problems.add(
@@ -386,7 +386,15 @@ class _Reader:
             elif not isinstance(child.value, str):
                 self.problems.add(child.line, child.key, f"must be a text, got {child.kind}")
         plain: dict[str, Any] = node.plain
+        if isinstance(plain.get("tracking_uri"), str):
+            plain["tracking_uri"] = self._uri(plain["tracking_uri"])
         return plain
+
+    def _uri(self, text: str) -> str:
+        """A tracking URI: paths are those of SQLite files, beside the sweep file."""
+        if ":" in text:
+            return text
+        return f"sqlite:///{(self.path.parent / text).absolute()}"
 
     # --- estimator and data together ---
 

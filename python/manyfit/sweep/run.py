@@ -6,7 +6,9 @@ import os
 import re
 import socket
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -27,6 +29,7 @@ __all__ = ["Outcome", "make_search", "run"]
 _UNGUIDED = ("grid", "random", "qmc")  # methods that do not look at results
 _LARGE_BATCH = 64
 _BATCH = 8
+_MOST_WARNINGS = 5
 _EVERY = 2.0  # seconds between two looks at what was shared
 
 
@@ -42,12 +45,15 @@ class Outcome:
     problem : str
         Why there is no result; empty where there is one.
     seconds : float
+    warnings : dict
+        First lines of warnings, and how often they were given.
     """
 
     search: Any
     interrupted: bool
     problem: str
     seconds: float
+    warnings: dict[str, int]
 
 
 class Watched:
@@ -216,8 +222,8 @@ def run(sweep: Sweep, *, dask: str | None = None, console: Any = None) -> Outcom
     refit = sweep.mlflow is not None and len(sweep.goals) == 1
     search = make_search(sweep, refit=refit, executor=executor, callbacks=[recorder, *trackers(sweep), bar])
     problem = ""
-    with bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what failed is told by the status
+    heard: Counter[str] = Counter()
+    with bar, _listening(heard):
         try:
             search.fit(sweep.data.X, sweep.data.y, **sweep.fit_params())
         except ValueError as error:
@@ -226,7 +232,25 @@ def run(sweep: Sweep, *, dask: str | None = None, console: Any = None) -> Outcom
             problem = str(error)
     if hasattr(search, "study_"):
         recorder.close(search.study_)
-    return Outcome(search, bool(getattr(search, "interrupted_", False)), problem, monotonic() - begin)
+    interrupted = bool(getattr(search, "interrupted_", False))
+    return Outcome(search, interrupted, problem, monotonic() - begin, dict(heard.most_common(_MOST_WARNINGS)))
+
+
+@contextmanager
+def _listening(heard: Counter[str]) -> Iterator[None]:
+    """Count warnings by their first lines, rather than show each of thousands; failures are told elsewhere."""
+    from sklearn.exceptions import FitFailedWarning
+
+    def hear(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if not issubclass(category, FitFailedWarning):
+            text = str(message).strip().partition("\n")[0]
+            heard[f"{category.__name__}: {text[:200]}"] += 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", message=".* is experimental")
+        warnings.showwarning = hear
+        yield
 
 
 def passes(plan: str) -> int:

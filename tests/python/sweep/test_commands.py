@@ -256,6 +256,27 @@ def test_all_trials_fail(write: Write, command: Command) -> None:
     command("status", "sweep.yaml")
 
 
+def test_warnings_are_counted_rather_than_repeated(write: Write, command: Command) -> None:
+    write("""\
+        data: breast_cancer
+        estimator: MLPClassifier
+        params: {max_iter: 1, hidden_layer_sizes: 2}
+        parameters: {alpha: [0.1, 1.0]}
+        method: grid
+        cv: 2
+    """)
+    done = command("run", "sweep.yaml")
+    assert re.fullmatch(r"ConvergenceWarning: .* \(4 times\)\n", done.stderr)
+
+
+def test_mlflow_holds_runs_and_the_model(write: Write, command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    write(RIDGE.replace("run_cap: 24", "run_cap: 4") + "mlflow: {tracking_uri: runs.db, experiment: ridge}\n")
+    command("run", "sweep.yaml")
+    assert (tmp_path / "runs.db").is_file()
+    assert len(list(tmp_path.rglob("model.onnx"))) == 1
+
+
 # --- being stopped ---
 
 
