@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn import model_selection as _theirs
 
+from manyfit.model_selection._dask import DaskWorkers
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._search import (
     GridSearchCV,
@@ -24,17 +25,20 @@ from manyfit.model_selection._validation import (
     learning_curve,
     validation_curve,
 )
+from manyfit.model_selection._workers import WorkerProcesses
 
 if TYPE_CHECKING:
     from manyfit.model_selection._optuna_search import OptunaSearchCV
 
 __all__ = [
+    "DaskWorkers",
     "GridSearchCV",
     "HalvingGridSearchCV",
     "HalvingRandomSearchCV",
     "OptunaSearchCV",
     "Plan",
     "RandomizedSearchCV",
+    "WorkerProcesses",
     "cross_val_predict",
     "cross_val_score",
     "cross_validate",

@@ -150,7 +150,7 @@ class WorkerProcesses:
 
     Examples
     --------
-    >>> from manyfit.model_selection._workers import WorkerProcesses
+    >>> from manyfit.model_selection import WorkerProcesses
     >>> WorkerProcesses(2).slots
     2
     """

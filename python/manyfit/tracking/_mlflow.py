@@ -45,8 +45,9 @@ class MLflow(Tracker):
             import mlflow  # noqa: F401
         except ImportError:
             raise ImportError("MLflow needs its package: pip install 'manyfit[mlflow]'") from None
-        if not isinstance(experiment, str) or not experiment:
-            raise ValueError(f"MLflow: experiment must be a name, got {experiment!r}")
+        name: object = experiment
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"MLflow: experiment must be a name, got {name!r}")
         self.tracking_uri = tracking_uri
         self.experiment = experiment
 
