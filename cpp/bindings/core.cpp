@@ -1,9 +1,11 @@
 #include "bindings/numpy.h"
 #include "core/blas_threads.h"
+#include "core/column_ranges.h"
 #include "core/fold_gram.h"
 #include "core/fold_qr.h"
 #include "core/folds.h"
 #include "core/linalg.h"
+#include "core/mapped_gram.h"
 #include "core/random.h"
 #include "core/row_gram.h"
 #include "core/row_qr.h"
@@ -81,8 +83,18 @@ void bind_folds(py::module_& m) {
       .def_property_readonly("splits", [](const Folds& folds) { return folds.splits; })
       .def(
           "__eq__", [](const Folds& a, const Folds& b) { return a == b; }, py::is_operator())
-      .def("training_rows", &Folds::training_rows, py::arg("split"));
+      .def("training_rows", &Folds::training_rows, py::arg("split"))
+      .def(
+          "trained_on",
+          [](const Folds& folds, int64_t split) {
+            py::array_t<bool> result(folds.n_atoms());
+            for (int64_t a = 0; a < folds.n_atoms(); ++a)
+              result.mutable_at(a) = folds.train[split * folds.n_atoms() + a] > 0;
+            return result;
+          },
+          py::arg("split"));
   m.def("all_rows", &all_rows, py::arg("n_rows"));
+  m.def("one_split", &one_split, py::arg("sizes"), py::arg("train"), py::arg("test"));
   m.def(
       "make_folds",
       [](int64_t n_rows, const std::vector<std::pair<py::array, py::array>>& splits,
@@ -127,10 +139,33 @@ void def_of_rows(py::module_& m, const char* name, Make make) {
       py::arg("X"), py::arg("execution"));
 }
 
+using Reals = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+Eigen::VectorXd vector_of(const Reals& array) {
+  return Eigen::Map<const Eigen::VectorXd>(array.data(), array.size());
+}
+
 void bind_prepared(py::module_& m) {
   py::class_<FoldGram>(m, "FoldGram")
       .def_property_readonly("finite", &FoldGram::finite)
       .def_readonly("folds", &FoldGram::folds)
+      .def_readonly("precision", &FoldGram::precision)
+      .def_readonly("growth", &FoldGram::growth)
+      .def(
+          "mapped",
+          [](const FoldGram& gram, int64_t split, const Reals& centre, const Reals& map,
+             const Reals& offset, const Folds& folds) {
+            const Eigen::VectorXd c = vector_of(centre), b = vector_of(offset);
+            if (map.ndim() == 1) {
+              const Eigen::VectorXd scales = vector_of(map);
+              const py::gil_scoped_release no_gil;
+              return mapped_gram(gram, split, c, scales, b, folds);
+            }
+            const Eigen::MatrixXd A = to_eigen(matrix_view<double>(map, "map"));
+            const py::gil_scoped_release no_gil;
+            return mapped_gram(gram, split, c, A, b, folds);
+          },
+          py::arg("split"), py::arg("centre"), py::arg("map"), py::arg("offset"), py::arg("folds"))
       .def(
           "moments",
           [](const FoldGram& gram, int64_t split, const std::string& part, bool centred) {
@@ -155,6 +190,20 @@ void bind_prepared(py::module_& m) {
                 [](auto X, auto Y, auto w, const Folds& folds, const Context& context) {
                   return fold_qr_cpu(X, Y, w, folds, context);
                 });
+  m.def(
+      "column_ranges",
+      [](const py::array& X, const Folds& folds, const Execution& execution) {
+        return by_dtype(X, [&]<class T>(T) {
+          const auto view = matrix_view<T>(X, "X");
+          if (view.rows != folds.n_rows) throw InvalidInput("X and folds must have the same rows");
+          const ColumnRanges ranges = run(execution, [&](const Context& context) {
+            return column_ranges_cpu(view, folds, context);
+          });
+          return py::make_tuple(to_numpy(Eigen::MatrixXd(ranges.low.transpose())),
+                                to_numpy(Eigen::MatrixXd(ranges.high.transpose())));
+        });
+      },
+      py::arg("X"), py::arg("folds"), py::arg("execution"));
   def_of_rows(m, "row_gram",
               [](auto X, const Context& context) { return row_gram_cpu(X, context); });
   def_of_rows(m, "row_qr", [](auto X, const Context& context) { return row_qr_cpu(X, context); });

@@ -24,6 +24,7 @@ struct FoldGram {
   int64_t n_targets = 0;
   int64_t stride = 0;           // of a row of M; at least 1 + d + t
   double precision = 0;         // relative rounding of an entry of M
+  double growth = 1;            // how much more it is where M came of another (mapped_gram.h)
   std::vector<double> shift;    // (d + t)
   std::vector<double> moments;  // (atoms, stride, stride), lower triangles
   Folds folds;

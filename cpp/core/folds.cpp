@@ -99,6 +99,20 @@ Folds all_rows(int64_t n_rows) {
   return folds;
 }
 
+Folds one_split(const std::vector<int64_t>& sizes, std::vector<int32_t> train,
+                std::vector<int32_t> test) {
+  if (train.size() != sizes.size() || test.size() != sizes.size())
+    throw InvalidInput("cv: counts must have one entry for each atom");
+  Folds folds;
+  folds.atom_begin = {0};
+  for (const int64_t size : sizes) folds.atom_begin.push_back(folds.atom_begin.back() + size);
+  folds.n_rows = folds.atom_begin.back();
+  folds.splits = {0};
+  folds.train = std::move(train);
+  folds.test = std::move(test);
+  return folds;
+}
+
 std::vector<Folds> make_folds(int64_t n_rows, const std::vector<Split>& splits, int64_t max_atoms) {
   std::vector<Folds> groups;
   std::vector<int64_t> members;

@@ -41,6 +41,10 @@ struct Folds {
 // One atom of all rows, one split that trains on it and tests on nothing.
 Folds all_rows(int64_t n_rows);
 
+// One split over `atoms` of the given sizes, which it takes so often.
+Folds one_split(const std::vector<int64_t>& sizes, std::vector<int32_t> train,
+                std::vector<int32_t> test);
+
 // Splits gathered into groups of at most `max_atoms` atoms each (a group of one split is never
 // divided). O(splits * rows). Throws InvalidInput for an index outside [0, n_rows) and for a split
 // without training rows.

@@ -19,7 +19,7 @@ SquaredErrors squared_errors_cpu(const FoldGram& gram, const std::vector<LinearJ
   const int64_t d = gram.n_features, t = gram.n_targets, B = static_cast<int64_t>(jobs.size());
   SquaredErrors errors{Eigen::MatrixXd(B, t), Eigen::MatrixXd(B, t), Eigen::MatrixXd(B, t),
                        Eigen::MatrixXd(B, t), Eigen::VectorXd(B)};
-  const double rounding = kRoundings * gram.precision;
+  const double rounding = kRoundings * gram.precision * gram.growth;
   std::vector<LinearJob> by_split =
       jobs;  // left-out rows are the same with and without an intercept
   for (LinearJob& job : by_split) job.fit_intercept = true;

@@ -60,6 +60,20 @@ class Splits:
             self.groups = core.make_folds(n_rows, self.pairs, MAX_ATOMS)
 
     @classmethod
+    def in_parts(cls, n_train: int, n_test: int | None) -> Splits:
+        """One split that trains on the first rows and tests on the others; None: on those it trains on."""
+        splits = object.__new__(cls)
+        train = np.arange(n_train)
+        splits.n_rows = n_train + (n_test or 0)
+        if n_test is None:
+            splits.pairs = [(train, train)]
+            splits.groups = [core.one_split([n_train], [1], [1])]
+        else:
+            splits.pairs = [(train, np.arange(n_train, n_train + n_test))]
+            splits.groups = [core.one_split([n_train, n_test], [1, 0], [0, 1])]
+        return splits
+
+    @classmethod
     def from_cv(cls, cv: Any, n_rows: int, X: Any, y: Any, groups: Any, estimator: object) -> Splits:
         """Splits that scikit-learn's `cv` stands for: a number, a splitter or an iterable of pairs."""
         splitter = check_cv(cv, y, classifier=is_classifier(estimator))

@@ -21,7 +21,7 @@ from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator
-from manyfit.linear_model._left_out import left_out_accuracy
+from manyfit.linear_model._left_out import left_out_metric
 from manyfit.splits import Splits
 
 __all__ = ["GradientDescentClassifier", "GradientDescentRegressor"]
@@ -383,8 +383,8 @@ class GradientDescentClassifier(LinearClassifierMixin, _GradientDescent):  # typ
     def _score_population(
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        """Accuracy on the left-out rows, of all models of a split by one matrix product."""
-        return left_out_accuracy(jobs, dataset, splits) if metric in ("score", "accuracy") else None
+        """Accuracy or area under the ROC curve on the left-out rows, by one matrix product for each split."""
+        return left_out_metric(jobs, dataset, splits, metric)
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Logits of the rows: of the second class where there are two.

@@ -12,7 +12,7 @@ from manyfit.base import Job
 from manyfit.dataset import Dataset
 from manyfit.splits import Splits
 
-__all__ = ["left_out_accuracy", "left_out_models", "left_out_scores"]
+__all__ = ["known_model", "left_out_metric", "left_out_models", "left_out_scores", "roc_auc"]
 
 # Scores of so many numbers at once.
 BLOCK = 1 << 22
@@ -138,32 +138,78 @@ def left_out_models(
 
 def _models(jobs: Sequence[Job], found: Iterator[tuple[int, NDArray[Any]]]) -> Iterator[tuple[int, Any]]:
     for b, scores in found:
-        model = jobs[b].estimator
-        known = object.__new__(_known_class(type(model)))
-        known.__dict__.update(model.__dict__)
-        single = model.coef_.ndim == 1 or (hasattr(model, "decision_function") and scores.shape[1] == 1)
-        known._known = scores[:, 0] if single else scores
-        yield b, known
+        yield b, known_model(jobs[b].estimator, scores)
 
 
-def left_out_accuracy(jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> NDArray[np.float64] | None:
-    """Accuracy of classifiers on their left-out rows, as accuracy_score has it; None where there is no such way."""
-    found = left_out_scores(jobs, dataset, splits)
-    if found is None or any(getattr(job.estimator, "_multilabel", False) for job in jobs):
+def known_model(model: Any, scores: NDArray[Any]) -> Any:
+    """A fitted linear model that knows its scores (rows, outputs) of some rows."""
+    known = object.__new__(_known_class(type(model)))
+    known.__dict__.update(model.__dict__)
+    single = model.coef_.ndim == 1 or (hasattr(model, "decision_function") and scores.shape[1] == 1)
+    known._known = scores[:, 0] if single else scores
+    return known
+
+
+def left_out_metric(
+    jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str
+) -> NDArray[np.float64] | None:
+    """Accuracy ("score" too) or "roc_auc" of classifiers on their left-out rows, as scikit-learn's scorers have it.
+
+    None for other metrics and where there is no such way.
+    """
+    of_ranks = metric == "roc_auc"
+    if not of_ranks and metric not in ("score", "accuracy"):
         return None
-    owner = jobs[0].estimator
-    classes, codes = dataset.labels(owner)
-    weights = dataset.weights(owner)
+    if any(getattr(job.estimator, "_multilabel", False) for job in jobs):
+        return None
+    classes, codes = dataset.labels(jobs[0].estimator)
+    weights = dataset.weights(jobs[0].estimator)
     tested = {split: splits.test_rows(split) for split in {job.split for job in jobs}}
-    if any(len(rows) == 0 or (weights is not None and not weights[rows].any()) for rows in tested.values()):
-        return None
     right = {split: codes[rows] for split, rows in tested.items()}
+    weight = {split: None if weights is None else weights[rows] for split, rows in tested.items()}
+    for split, found in right.items():
+        given = weight[split]
+        if len(found) == 0 or (given is not None and not given.any()):
+            return None
+        if of_ranks and (len(classes) != 2 or found.min() == found.max()):
+            return None
+        if of_ranks and given is not None and not (given[found == 1].any() and given[found == 0].any()):
+            return None
+    if of_ranks and any(len(job.estimator.classes_) != 2 for job in jobs):
+        return None
+    answers = left_out_scores(jobs, dataset, splits)
+    if answers is None:
+        return None
     scores = np.empty(len(jobs))
-    for b, answers in found:
+    for b, answer in answers:
         split = jobs[b].split
-        binary = answers.shape[1] == 1
-        places = (answers[:, 0] > 0).astype(np.intp) if binary else answers.argmax(axis=1)
+        if of_ranks:
+            scores[b] = roc_auc(right[split] == 1, answer[:, 0], weight[split])
+            continue
+        binary = answer.shape[1] == 1
+        places = (answer[:, 0] > 0).astype(np.intp) if binary else answer.argmax(axis=1)
         known = np.searchsorted(classes, jobs[b].estimator.classes_)
-        hits = known[places] == right[split]
-        scores[b] = np.average(hits, weights=None if weights is None else weights[tested[split]])
-    return scores
+        scores[b] = np.average(known[places] == right[split], weights=weight[split])
+    return scores if np.isfinite(scores).all() else None
+
+
+def roc_auc(positive: NDArray[np.bool_], scores: NDArray[Any], weights: NDArray[Any] | None = None) -> float:
+    """How often a positive row's score exceeds a negative row's, ties counted half; NaN for scores not finite.
+
+    As roc_auc_score, by one sort.
+    """
+    order = np.argsort(scores)
+    ranked, hits = scores[order], positive[order]
+    if not (np.isfinite(ranked[0]) and np.isfinite(ranked[-1])):
+        return np.nan
+    ends = ranked[1:] != ranked[:-1]
+    if weights is None and ends.all():
+        places = np.flatnonzero(hits)
+        count = len(places)
+        return float((places.sum() - count * (count - 1) // 2) / (count * (len(hits) - count)))
+    weight = np.ones(len(hits)) if weights is None else weights[order].astype(np.float64)
+    last = np.append(np.flatnonzero(ends), len(hits) - 1)  # of each run of equal scores
+    above = np.append(0.0, np.cumsum(weight * hits)[last])
+    below = np.append(0.0, np.cumsum(weight * ~hits)[last])
+    area = np.diff(above) @ (below[1:] + below[:-1]) / 2
+    return float(area / (above[-1] * below[-1]))

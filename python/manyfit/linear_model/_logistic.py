@@ -18,6 +18,7 @@ from manyfit._labels import assert_classes
 from manyfit._native import core
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
+from manyfit.linear_model._left_out import left_out_metric
 from manyfit.splits import Splits
 
 __all__ = ["LogisticRegression"]
@@ -277,7 +278,9 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
     def _score_population(
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        """Accuracy or mean log-loss on the left-out rows, of all models in one pass."""
+        """Accuracy, mean log-loss or area under the ROC curve on the left-out rows, of all models in one pass."""
+        if metric == "roc_auc":
+            return left_out_metric(jobs, dataset, splits, metric)
         if metric not in ("score", "accuracy", "neg_log_loss"):
             return None
         if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, grouped
-from manyfit.linear_model._left_out import left_out_accuracy
+from manyfit.linear_model._left_out import left_out_metric
 from manyfit.linear_model._ridge import RidgeEstimator
 from manyfit.linear_model._ridge_cv import Floats, RidgeSelection, SumScore
 from manyfit.splits import Splits
@@ -49,8 +49,8 @@ class LabelRegression(LinearEstimator):
     def _score_population(
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        """Accuracy on the left-out rows, of all models of a split by one matrix product."""
-        return left_out_accuracy(jobs, dataset, splits) if metric in ("score", "accuracy") else None
+        """Accuracy or area under the ROC curve on the left-out rows, by one matrix product for each split."""
+        return left_out_metric(jobs, dataset, splits, metric)
 
     # --- scikit-learn's own attribute, made of ours; while its solver runs, its own ---
 

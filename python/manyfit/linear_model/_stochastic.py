@@ -19,7 +19,7 @@ from manyfit._execution import backend, execution
 from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
-from manyfit.linear_model._left_out import left_out_accuracy
+from manyfit.linear_model._left_out import left_out_metric
 from manyfit.splits import Splits
 
 __all__ = ["SGDClassifierBase", "SGDEstimator", "SGDTask", "fit_tasks"]
@@ -398,8 +398,8 @@ class SGDClassifierBase(SGDEstimator):
     def _score_population(
         cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits, metric: str = "score"
     ) -> NDArray[np.float64] | None:
-        """Accuracy on the left-out rows, of all models of a split by one matrix product."""
-        return left_out_accuracy(jobs, dataset, splits) if metric in ("score", "accuracy") else None
+        """Accuracy or area under the ROC curve on the left-out rows, by one matrix product for each split."""
+        return left_out_metric(jobs, dataset, splits, metric)
 
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
+from sklearn.metrics import get_scorer, get_scorer_names, make_scorer, mean_pinball_loss, roc_auc_score
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 
 import manyfit as mf
@@ -27,7 +27,7 @@ from manyfit.linear_model import (
     SGDRegressor,
     _least_squares,
 )
-from manyfit.linear_model._left_out import left_out_models
+from manyfit.linear_model._left_out import left_out_models, roc_auc
 from manyfit.splits import Splits
 
 REGRESSION = ["r2", "neg_mean_squared_error", "neg_root_mean_squared_error"]
@@ -151,7 +151,7 @@ def test_rows_of_no_weight_are_left_to_the_scorer() -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("metric", ["score", "accuracy", "neg_log_loss"])
+@pytest.mark.parametrize("metric", ["score", "accuracy", "neg_log_loss", "roc_auc"])
 @pytest.mark.parametrize(
     "model",
     [
@@ -169,10 +169,34 @@ def test_classification(model: Any, metric: str, classes: int, weighted: bool) -
     jobs, dataset, splits = population([model], X, y, StratifiedKFold(3), weights)
     scores = type(model)._score_population(jobs, dataset, splits, metric)
     if scores is None:
-        assert metric == "neg_log_loss"
-        assert not isinstance(model, LogisticRegression)
+        assert metric in ("neg_log_loss", "roc_auc")
+        assert classes > 2 if metric == "roc_auc" else not isinstance(model, LogisticRegression)
         return
     np.testing.assert_allclose(scores, naive(jobs, X, y, splits, metric, weights), rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_area_under_the_curve(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    n = int(random.integers(2, 300))
+    positive = random.permutation(np.arange(n) < random.integers(1, n))
+    for scores in (random.normal(size=n), np.round(random.normal(size=n), 1), np.zeros(n)):
+        for dtype in (np.float32, np.float64):
+            for weights in (None, random.uniform(0.1, 2, n), random.integers(0, 3, n) + 1e-3):
+                expected = roc_auc_score(positive, scores.astype(dtype), sample_weight=weights)
+                assert roc_auc(positive, scores.astype(dtype), weights) == pytest.approx(expected, rel=1e-12)
+    scores[0] = np.nan
+    assert np.isnan(roc_auc(positive, scores))
+
+
+def test_area_under_the_curve_of_one_class_is_left_to_the_scorer() -> None:
+    X, y = classification()
+    order = np.argsort(y)
+    jobs, dataset, splits = population([RidgeClassifier()], X[order], y[order], KFold(3, shuffle=True))
+    assert RidgeClassifier._score_population(jobs, dataset, splits, "roc_auc") is not None
+    y = np.where(np.arange(len(y)) < 100, "a", y)
+    jobs, dataset, splits = population([RidgeClassifier()], X, y, KFold(3))
+    assert RidgeClassifier._score_population(jobs, dataset, splits, "roc_auc") is None
 
 
 def test_classes_that_a_split_lacks() -> None:
