@@ -118,7 +118,8 @@ examples:
 
 _CHECK = """\
 Read FILE and its data, say everything that is wrong with them, each with its
-line; where nothing is, say what would be done. Nothing is run or written.
+line. Where nothing is: what would be done, and about how long the fits take, by
+a few that are timed. Nothing is written.
 """
 
 _CHECK_EXAMPLES = """\

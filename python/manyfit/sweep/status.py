@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +18,8 @@ from manyfit.sweep.tally import Tally, pace
 from manyfit.sweep.view import View
 
 __all__ = ["Status", "plan_lines", "writer"]
+
+_PROBES = 64  # candidates that stand for all
 
 
 def writer(storage: str) -> str:
@@ -154,10 +158,48 @@ def plan_lines(sweep: Sweep) -> list[str]:
         rows.append(("constraints", ", ".join(sweep.constraints)))
     if sweep.pruner is not None:
         rows.append(("ends early", f"{sweep.pruner.name}({_keywords(sweep.pruner.kwargs)})"))
+    rows += _estimate(sweep, space)
     rows.append(("limits", ", ".join(_limits(sweep))))
     rows.append(("kept in", sweep.storage + (f", log in {sweep.log}" if sweep.log else "")))
     width = max(len(label) for label, _ in rows) + 2
     return [f"{label:<{width}}{text}" for label, text in rows]
+
+
+def _estimate(sweep: Sweep, space: Any) -> list[tuple[str, str]]:
+    """What fits would share and about how long they would take, by a few fits of candidates drawn at random."""
+    import optuna
+
+    from manyfit.model_selection import GridSearchCV
+    from manyfit.model_selection._sampling import quiet
+    from manyfit.sweep.goals import MEASURES
+
+    with quiet():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=sweep.seed))
+    wanted = sweep.n_trials or _PROBES
+    candidates = [space.suggest(study.ask()) for _ in range(min(wanted, _PROBES))]
+    names = [goal.name for goal in sweep.goals if goal.name not in (*MEASURES, "score")]
+    search = GridSearchCV(
+        sweep.estimator,
+        [{name: [value] for name, value in each.items()} for each in candidates],
+        scoring=names[0] if names else None,
+        cv=sweep.splitter(),
+        n_jobs=sweep.n_jobs,
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = search.explain(sweep.data.X, sweep.data.y, **sweep.fit_params())
+    except Exception as error:
+        return [("fits take", f"cannot be told: {' '.join(str(error).split())[:200]}")]
+    shares = "; ".join(
+        dict.fromkeys(f"{s.what}, {s.how}{f' ({s.why})' if s.why else ''}" for s in found.plan)
+    )
+    rows = [("fitted as", shares)]
+    if sweep.n_trials is not None and math.isfinite(found.seconds):
+        seconds = found.seconds * sweep.n_trials / len(candidates) / max(1, sweep.workers)
+        many = "fits" if found.probe_fits != 1 else "fit"
+        rows.append(("fits take", f"about {duration(seconds)}, by {found.probe_fits} probe {many}"))
+    return rows
 
 
 def _limits(sweep: Sweep) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import runpy
 import signal
@@ -539,3 +540,41 @@ def test_help_needs_no_library(run_python: Any) -> None:
         assert not heavy, heavy
     """)
     assert done.returncode == 0, done.stderr
+
+
+def test_dask_computes_the_same_study(done: tuple[Path, str], tmp_path: Path, command: Command) -> None:
+    distributed = pytest.importorskip("distributed")
+    (tmp_path / "sweep.yaml").write_text(RIDGE)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        said = command("run", "sweep.yaml", "--dask", cluster.scheduler_address).stdout
+    assert "24 of 24 trials" in said
+    same(trials(tmp_path / "sweep.db"), trials(done[0] / "sweep.db"))
+
+
+def test_a_terminal_gets_a_bar_and_its_cursor_back(write: Write, tmp_path: Path) -> None:
+    write(RIDGE)
+    ours, theirs = pty.openpty()
+    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "manyfit", "sweep", "run", "sweep.yaml"],
+        cwd=tmp_path,
+        env=inherited | {"COLUMNS": "100", "LINES": "24", "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        sent = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux's way to say that the other side has gone
+                break
+            sent += piece
+            if not piece:
+                break
+    os.close(ours)
+    text = sent.decode()
+    assert process.returncode == 0, text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert "24 of 24 trials: 24 complete" in text
