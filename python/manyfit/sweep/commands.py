@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from manyfit.sweep.file import Sweep, read_sweep
 from manyfit.sweep.view import View, is_sweep_file, open_view
 
 __all__ = ["best", "check", "export", "report", "resume", "run", "status"]
+
+_EVERY = 1.0  # seconds between two looks
 
 _ASCII = str.maketrans({"\N{MULTIPLICATION SIGN}": "x", "µ": "u"})
 
@@ -50,7 +54,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
 def run(arguments: argparse.Namespace) -> int:
     """``manyfit sweep run FILE``."""
     sweep = read_sweep(arguments.file, _overrides(arguments))
-    return _carry_out(sweep, arguments, arguments.file)
+    return _carry_out(sweep, arguments, arguments.storage or arguments.file)
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -171,21 +175,31 @@ def status(arguments: argparse.Namespace) -> int:
     from manyfit.sweep.status import Status
 
     console = _console()
-    now = Status.of(open_view(arguments.place, arguments.name))
+
+    def look() -> Status:
+        return Status.of(open_view(arguments.place, arguments.name))
+
     if not arguments.watch:
-        for line in now.lines():
+        for line in look().lines():
             _say(console, line)
         return OK
-    live = sys.stdout.isatty() and console.is_interactive
-    if live:
+    with contextlib.suppress(KeyboardInterrupt):  # the usual way to stop watching
+        _watch(look, console)
+    return OK
+
+
+def _watch(look: Callable[[], Any], console: Console) -> None:
+    """Show how far a sweep is until nothing more is to come."""
+    now = look()
+    if sys.stdout.isatty() and console.is_interactive:
         from rich.live import Live
 
         with Live(now.table(), console=console, refresh_per_second=4) as screen:
             while not now.done:
-                time.sleep(1.0)
-                now = Status.of(open_view(arguments.place, arguments.name))
+                time.sleep(_EVERY)
+                now = look()
                 screen.update(now.table())
-        return OK
+        return
     said = ""
     while True:
         line = now.line()
@@ -193,9 +207,9 @@ def status(arguments: argparse.Namespace) -> int:
             print(line, flush=True)
             said = line
         if now.done:
-            return OK
-        time.sleep(1.0)
-        now = Status.of(open_view(arguments.place, arguments.name))
+            return
+        time.sleep(_EVERY)
+        now = look()
 
 
 # --- best ---

@@ -477,7 +477,8 @@ class _Reader:
                 text += " (data.groups names the column with the groups)"
             self.problems.add(line, "cv", text)
             return
-        wrong = settings.check_folds(splits, data.y) if is_classifier(sweep.estimator) else ""
+        metrics = [goal.name for goal in sweep.goals]
+        wrong = settings.check_folds(splits, data.y, metrics) if is_classifier(sweep.estimator) else ""
         if wrong:
             self.problems.add(line, "cv", wrong)
 

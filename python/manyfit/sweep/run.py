@@ -83,8 +83,12 @@ class Watched:
 
     @property
     def shared(self) -> str:
+        """What was shared, in words."""
         plan = getattr(self._executor, "plan", None)
-        return str(plan) if plan is not None else "; ".join(self._plans.values())
+        if plan is not None:
+            return str(plan)
+        told = "; ".join(self._plans.values())
+        return f"{told} (in one of {self.slots} workers)" if told and self.slots > 1 else told
 
 
 class Recorder:

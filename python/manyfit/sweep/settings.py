@@ -19,6 +19,7 @@ from manyfit.sweep.problems import Problems, near, one_of
 __all__ = ["METHODS", "Call", "early_terminate", "grid", "method", "seconds", "splitter", "storage", "whole"]
 
 _LARGEST_GRID = 100_000
+_OF_BOTH_CLASSES = ("roc_auc", "average_precision", "neg_log_loss")  # metrics of rows of two classes at least
 
 # method: class of optuna.samplers, module it needs besides, arguments
 METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -315,11 +316,15 @@ def storage(text: str, base: Path) -> str:
     return text
 
 
-def check_folds(splits: list[tuple[Any, Any]], y: Any) -> str:
-    """What is wrong with splits for a classifier; empty where nothing."""
+def check_folds(splits: list[tuple[Any, Any]], y: Any, metrics: list[str]) -> str:
+    """What is wrong with splits for a classifier and its metrics; empty where nothing."""
     if y.ndim != 1:
         return ""
-    for k, (train, _) in enumerate(splits):
+    both = [name for name in metrics if name.startswith(_OF_BOTH_CLASSES)]
+    for k, (train, test) in enumerate(splits):
+        if both and len(np.unique(y[test])) < 2:
+            only = y[test[0]].item()
+            return f"split {k} would be scored on one class only ({only!r}), where {both[0]} has no value"
         classes = np.unique(y[train])
         if len(classes) < 2:
             only = classes[0].item()

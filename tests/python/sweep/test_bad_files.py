@@ -203,6 +203,9 @@ CASES: list[tuple[str, list[str]]] = [
     (text(estimator="LogisticRegression", data="breast_cancer", parameters="{C: [1, 2]}",
           cv="{splitter: TimeSeriesSplit, n_splits: 560}"),
         ["5: cv: split 0 would train on one class only (0): use StratifiedKFold, or shuffle: true"]),
+    (text(estimator="LogisticRegression", data="breast_cancer", parameters="{C: [1, 2]}", metric="roc_auc",
+          cv="{splitter: KFold, n_splits: 200}"),
+        ["6: cv: split 0 would be scored on one class only (0), where roc_auc has no value"]),
     # --- storage, log, mlflow ---
     (text(storage="3"), ["5: storage: must be a path or a URL, got 3"]),
     (text(storage="mysql://a/b"),

@@ -435,6 +435,26 @@ def test_another_space_is_told(in_done: Path, tmp_path: Path, command: Command) 
     assert len(trials(tmp_path / "sweep.db")) == 24
 
 
+def test_a_study_of_optunas(tmp_path: Path, command: Command) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/other.db", study_name="theirs")
+    study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=12)
+    assert "12: 12 complete" in command("status", "other.db").stdout
+    assert command("best", "other.db").stdout.splitlines()[1] == f"  x: {study.best_params['x']}"
+    command("report", "other.db")
+    assert "theirs" in (tmp_path / "other.html").read_text()
+    for arguments in (["best", "other.db", "--onnx", "x.onnx"], ["resume", "other.db"]):
+        assert "was not made by manyfit sweep" in command(*arguments, status=2).stderr
+
+
+def test_one_of_several_studies(tmp_path: Path, command: Command) -> None:
+    for name in ("one", "other"):
+        optuna.create_study(storage=f"sqlite:///{tmp_path}/two.db", study_name=name)
+    assert "--name must be one of 'one', 'other', got none" in command("status", "two.db", status=2).stderr
+    assert "0: 0 complete" in command("status", "two.db", "--name", "one").stdout
+    assert "none has ended yet" in command("best", "two.db", "--name", "one", status=1).stderr
+    command("report", "two.db", "--name", "one")
+
+
 # --- export, check ---
 
 
