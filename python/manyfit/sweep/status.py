@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
+import shlex
 import warnings
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,32 +15,11 @@ from manyfit.sweep.file import Sweep
 from manyfit.sweep.progress import remaining, shown
 from manyfit.sweep.run import passes
 from manyfit.sweep.tally import Tally, pace
-from manyfit.sweep.view import View
+from manyfit.sweep.view import View, writer
 
-__all__ = ["Status", "plan_lines", "writer"]
+__all__ = ["Status", "plan_lines"]
 
 _PROBES = 64  # candidates that stand for all
-
-
-def writer(storage: str) -> str:
-    """Who is writing to a storage that is a file: ``pid 12 on host``; empty for nobody."""
-    import fcntl
-
-    if "://" in storage:
-        return ""
-    lock = storage + ".lock"
-    try:
-        descriptor = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return ""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return os.read(descriptor, 200).decode(errors="replace").strip() or "a process"
-    else:
-        return ""
-    finally:
-        os.close(descriptor)
 
 
 @dataclass
@@ -68,8 +47,7 @@ class Status:
         tally = view.tally()
         last = view.runs[-1] if view.runs else {}
         n_trials = last.get("n_trials")
-        path = view.where if os.path.exists(view.where) else ""
-        at_work = writer(path) if path else ""
+        at_work = writer(view)
         complete = n_trials is not None and tally.total >= n_trials
         rows = [("sweep", view.study.study_name), ("storage", view.where)]
         with contextlib.suppress(ValueError, OSError):
@@ -79,7 +57,7 @@ class Status:
         elif at_work:
             state = f"running ({at_work})"
         else:
-            state = f"not running; manyfit sweep resume {view.place} goes on" if path else "not complete"
+            state = f"not running; manyfit sweep resume {shlex.quote(view.place)} goes on"
         rows.append(("state", state))
         of = f" of {n_trials}" if n_trials is not None else ""
         rows.append(("trials", f"{tally.total}{of}: {tally.counts()}"))

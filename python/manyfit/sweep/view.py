@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-__all__ = ["PATH", "PLAN", "RUNS", "TEXT", "View", "is_sweep_file", "open_view"]
+__all__ = ["PATH", "PLAN", "RUNS", "TEXT", "View", "is_sweep_file", "open_view", "writer"]
 
 # Attributes of a study.
 TEXT = "manyfit:sweep"
@@ -40,8 +40,10 @@ class View:
     Attributes
     ----------
     study : optuna.Study
+    url : str
+        The storage: the path of a file, or a URL.
     where : str
-        The storage.
+        The storage as people name it.
     place : str
         As the user named it.
     trials : list of FrozenTrial
@@ -57,6 +59,7 @@ class View:
     """
 
     study: optuna.Study
+    url: str
     where: str
     place: str
     trials: list[FrozenTrial]
@@ -138,8 +141,11 @@ def open_view(place: str, name: str | None = None) -> View:
             there = optuna.storages.RDBStorage(_escaped(url), skip_table_creation=True)
             names = [each.study_name for each in there.get_all_studies()]
         except Exception as error:
-            reason = " ".join(str(getattr(error, "orig", error)).split())
-            raise StorageError(f"{where}: holds no study: {reason}") from error
+            reason: BaseException = error
+            while (inner := getattr(reason, "orig", None) or reason.__cause__) is not None:
+                reason = inner
+            text = " ".join(str(reason).split())
+            raise StorageError(f"{where}: the study cannot be read: {text}") from error
         if name is None and len(names) > 1:
             raise StorageError(f"{where}: --name must be one of {', '.join(map(repr, names))}, got none")
         name = name or next(iter(names), "")
@@ -153,6 +159,7 @@ def open_view(place: str, name: str | None = None) -> View:
     path_of_file, runs = attrs.get(PATH), attrs.get(RUNS, [])
     return View(
         study,
+        path or url,
         where,
         place,
         study.get_trials(deepcopy=False),
@@ -161,6 +168,47 @@ def open_view(place: str, name: str | None = None) -> View:
         [attrs[key] for i in range(len(runs)) if (key := f"{PLAN}:{i + 1}") in attrs],
         runs,
     )
+
+
+def writer(view: View) -> str:
+    """Who is writing to a study: ``pid 12 on host``; empty for nobody."""
+    return _lock_in_database(view) if "://" in view.url else _lock_of_file(view.url)
+
+
+def _lock_of_file(path: str) -> str:
+    import fcntl
+
+    try:
+        descriptor = os.open(path + ".lock", os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.read(descriptor, 200).decode(errors="replace").strip() or "a process"
+    else:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _lock_in_database(view: View) -> str:
+    import sqlalchemy
+
+    from manyfit.model_selection._store import _key
+
+    query = sqlalchemy.text(
+        "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
+        " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+        " AND ((classid::bigint << 32) | objid::bigint) = :key"
+    )
+    engine = sqlalchemy.create_engine(view.url, poolclass=sqlalchemy.NullPool)
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(query, {"key": _key(view.study.study_name)}).scalar()
+    except sqlalchemy.exc.SQLAlchemyError:
+        return ""
+    return "" if found is None else str(found).removeprefix("manyfit ") or "a process"
 
 
 def _near_file(path: str) -> str:

@@ -54,7 +54,9 @@ def study(count: int, directions: tuple[str, ...] = ("maximize",)) -> optuna.Stu
 
 
 def view(made: optuna.Study) -> View:
-    return View(made, "nowhere.db", "nowhere.db", made.get_trials(), "", None, ["8 fits of Ridge"], [])
+    return View(
+        made, "nowhere.db", "nowhere.db", "nowhere.db", made.get_trials(), "", None, ["8 fits of Ridge"], []
+    )
 
 
 class Page(HTMLParser):
