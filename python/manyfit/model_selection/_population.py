@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, root_mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    log_loss,
+    mean_squared_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.model_selection._validation import _score
 from sklearn.utils import _safe_indexing
@@ -43,6 +50,7 @@ _METRICS = {
     (root_mean_squared_error, -1, "predict"): "neg_root_mean_squared_error",
     (accuracy_score, 1, "predict"): "accuracy",
     (log_loss, -1, "predict_proba"): "neg_log_loss",
+    (roc_auc_score, 1, ("decision_function", "predict_proba")): "roc_auc",
 }
 
 
@@ -51,7 +59,9 @@ def metric_name(scorer: Any) -> str | None:
     if type(scorer) is _PassthroughScorer:
         return "score"
     if type(scorer) is _Scorer and not scorer._kwargs:
-        return _METRICS.get((scorer._score_func, scorer._sign, scorer._response_method))
+        response = scorer._response_method
+        response = response if isinstance(response, str) else tuple(response)
+        return _METRICS.get((scorer._score_func, scorer._sign, response))
     return None
 
 
@@ -81,7 +91,9 @@ def reads_answers_alone(scorer: Any) -> bool:
 class Rows:
     """The rows of one split to score on, cut once for all models."""
 
-    def __init__(self, evaluator: Evaluator, model: Any, split: int, train: bool, answered: bool) -> None:
+    def __init__(
+        self, evaluator: Evaluator, model: Any, split: int, train: bool, answered: bool = False
+    ) -> None:
         rows, left_out = evaluator.splits[split]
         chosen = rows if train else left_out
         if answered:  # models know their answers: nothing reads X
@@ -92,6 +104,10 @@ class Rows:
         else:
             self.X, self.y = _safe_split(model, evaluator.X, evaluator.y, left_out, rows)
         self.params = _check_method_params(evaluator.X, params=evaluator.score_params, indices=chosen)
+
+    def score(self, model: Any, scorer: Any, error_score: Any) -> Any:
+        """A number, or a dict of numbers."""
+        return _score(model, self.X, self.y, scorer, self.params, error_score)
 
 
 class Scores:
@@ -138,8 +154,7 @@ class Scores:
         if self._rows is None or self._rows[0] != job.split:
             answered = self._models is not None
             self._rows = job.split, Rows(self.evaluator, model, job.split, self.train, answered)
-        rows = self._rows[1]
-        return _score(model, rows.X, rows.y, self.scorer, rows.params, self.evaluator.error_score)
+        return self._rows[1].score(model, self.scorer, self.evaluator.error_score)
 
 
 def _same_weights(fit_params: Mapping[str, Any], score_params: Mapping[str, Any]) -> bool:
