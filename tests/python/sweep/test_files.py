@@ -176,9 +176,9 @@ def test_places(read: Read, tmp_path: Path) -> None:
     sweep = read(RIDGE + "name: mine\nstorage: sub/study.db\nlog: false\nmlflow: {experiment: x}\n")
     assert sweep.storage == str(tmp_path / "sub" / "study.db")
     assert (sweep.name, sweep.log, sweep.mlflow) == ("mine", None, {"experiment": "x"})
+    assert locate(sweep.path) == (sweep.storage, "mine")
     assert read(RIDGE + "mlflow: runs.db").mlflow == {"tracking_uri": f"sqlite:///{tmp_path}/runs.db"}
     assert read(RIDGE + "mlflow: http://host:5000").mlflow == {"tracking_uri": "http://host:5000"}
-    assert locate(sweep.path) == (sweep.storage, "mine")
     server = read(RIDGE + "storage: postgresql://me@host/db\n")
     assert server.storage == "postgresql://me@host/db"
     assert server.log == tmp_path / "sweep.jsonl"
