@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from manyfit.tour.palette import light
+from manyfit._page.palette import light
 
 FOLDS = 5
 SUBSCRIPT = str.maketrans("12345", "₁₂₃₄₅")

@@ -24,11 +24,11 @@ from sklearn.linear_model import LinearRegression as TheirLinearRegression
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 import manyfit as mf
+from manyfit._page.drawing import HALF, draw, log_axis, spread
+from manyfit._page.palette import CATEGORIES, COLOURS, css_variables, light
+from manyfit._page.words import duration, power_of_ten
 from manyfit.decomposition import PCA
 from manyfit.linear_model import LinearRegression, LogisticRegressionCV, Ridge, lasso_path
-from manyfit.tour.drawing import HALF, draw, log_axis, spread
-from manyfit.tour.palette import CATEGORIES, COLOURS, css_variables, light
-from manyfit.tour.words import duration, power_of_ten
 
 HERE = Path(__file__).parent
 TIMES = HERE / "figures" / "sweep-times.json"
@@ -393,7 +393,7 @@ def colours_css() -> str:
     """The colours of the pictures for furo's three themes: light, dark, and the system's."""
     dark = css_variables("dark")
     return (
-        "/* Written by docs/make_figures.py from manyfit.tour.palette. */\n"
+        "/* Written by docs/make_figures.py from manyfit._page.palette. */\n"
         f"body {{\n{css_variables('light')}\n}}\n"
         f'body[data-theme="dark"] {{\n{dark}\n}}\n'
         "@media (prefers-color-scheme: dark) {\n"

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manyfit import decomposition, lessons, linear_model, model_selection, onnx, testing
+    from manyfit import decomposition, lessons, linear_model, model_selection, onnx, sweep, testing
     from manyfit._execution import progress
     from manyfit._show_config import config, show_config
     from manyfit.dataset import Dataset
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Where each public name comes from: imported on first use, so that `import manyfit` costs next to nothing.
-_MODULES = ("decomposition", "lessons", "linear_model", "model_selection", "onnx", "testing")
+_MODULES = ("decomposition", "lessons", "linear_model", "model_selection", "onnx", "sweep", "testing")
 _NAMES = {
     "Dataset": "manyfit.dataset",
     "DeviceError": "manyfit.exceptions",
@@ -54,6 +54,7 @@ __all__ = [
     "progress",
     "save",
     "show_config",
+    "sweep",
     "testing",
 ]
 

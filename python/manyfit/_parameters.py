@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
     make_constraint,
 )
 
-__all__ = ["check_parameters"]
+__all__ = ["check_parameters", "describe"]
 
 _TYPES = {"Integral": "an integer", "int": "an integer", "Real": "a number", "str": "a string"}
 
@@ -55,6 +55,11 @@ def _message(owner: str, name: str, constraints: tuple[Any, ...], value: object)
     if numeric and not math.isfinite(value):  # type: ignore[arg-type]  # a number, as an interval takes it
         rules += " and finite"
     return f"{owner}: {name} must be {rules}, got {value!r}"
+
+
+def describe(owner: str, name: str, rules: Any, value: object) -> str:
+    """Say which rules of a parameter, in scikit-learn's terms, a value breaks."""
+    return _message(owner, name, tuple(make_constraint(rule) for rule in rules), value)
 
 
 @cache

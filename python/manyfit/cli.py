@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import manyfit
+from manyfit.sweep import cli as sweep
 
 __all__ = ["main"]
 
@@ -33,6 +34,7 @@ _EXAMPLES = """\
 examples:
   manyfit tour                  see it work on real data; writes a report page
   manyfit verify model.onnx     does an exported model still answer as it did?
+  manyfit sweep run FILE        search as a file says; it survives being killed
   manyfit info                  version, CPU level, threads, compiler, CUDA
 
 Every command has its own --help.
@@ -126,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help(sys.stderr)
             return UNUSABLE
-        command = f"manyfit {arguments.command}"
+        command = " ".join(
+            filter(None, ["manyfit", arguments.command, getattr(arguments, "sweep_command", "")])
+        )
         status = _run(arguments)
         sys.stdout.flush()
         return status
@@ -166,6 +170,8 @@ def _parser() -> _Parser:
     )
     verify.add_argument("files", metavar="FILE", nargs="+", help="ONNX file exported by manyfit")
 
+    sweep.add_commands(commands)
+
     commands.add_parser(
         "info", help="this installation, this machine", description=_INFO, epilog=_INFO_EXAMPLES
     )
@@ -185,6 +191,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return OK if run(arguments.out, quick=arguments.quick) else FAILED
     if arguments.command == "verify":
         return max([_verify(path) for path in arguments.files])
+    if arguments.command == "sweep":
+        return sweep.run_command(arguments)
     manyfit.show_config()
     return OK
 

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 import manyfit
+from manyfit._page.drawing import draw, spread
+from manyfit._page.palette import CATEGORIES, COLOURS
+from manyfit._page.words import count, duration, power_of_ten, size, times
 from manyfit.cli import main
 from manyfit.tour import chapters
 from manyfit.tour.chapter import Check, Measurement
-from manyfit.tour.drawing import draw, spread
-from manyfit.tour.palette import CATEGORIES, COLOURS
 from manyfit.tour.ridge_sweep import ALPHAS, FOLDS, OneByOne, make_table
-from manyfit.tour.words import count, duration, power_of_ten, size, times
 
 ESCAPE = "\x1b"
 

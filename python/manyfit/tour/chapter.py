@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from manyfit._page import Figure, Table
 
 if TYPE_CHECKING:
     from manyfit.tour.stage import Stage
@@ -48,36 +50,6 @@ class Check:
     def at_most(cls, what: str, value: float, limit: float) -> Check:
         """Check that a difference stays within `limit`; NaN does not."""
         return cls(what, bool(value <= limit), f"largest difference {value:.1e}, allowed {limit:.1e}")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture that follows the reader's light or dark theme.
-
-    Attributes
-    ----------
-    svg : str
-        An ``<svg>`` element, ready to stand in a page.
-    alt : str
-        What the picture shows, for those who do not see it.
-    caption : str
-    wide : bool
-        Whether it takes the whole width of the page rather than half.
-    """
-
-    svg: str
-    alt: str
-    caption: str
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A small table; the first column is its row headings."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 @dataclass

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Sequence
 from html import escape
 
 import manyfit
-from manyfit.tour.chapter import Check, Figure, Measurement, Result, Table
+from manyfit._page.html import document, figures, prose, table
+from manyfit._page.words import duration, times
+from manyfit.tour.chapter import Check, Measurement, Result
 from manyfit.tour.machine import Machine
-from manyfit.tour.palette import css_variables
-from manyfit.tour.words import duration, times
 
 __all__ = ["page"]
-
-# The browser itself is told to load nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 Part = tuple[str, Result]
 
@@ -43,20 +39,7 @@ def page(parts: Sequence[Part], machine: Machine, commands: Sequence[tuple[str, 
     )
     measurements = [row for _, result in parts for row in result.measurements]
     checks = [check for _, result in parts for check in result.checks]
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>manyfit: the tour</title>
-<style>
-{_stylesheet()}
-</style>
-</head>
-<body>
+    body = f"""\
 <header>
 <h1>A tour of manyfit</h1>
 <p class="lead">Whole hyperparameter sweeps for the price of a few fits, scikit-learn&rsquo;s interface, and
@@ -75,22 +58,8 @@ now{_quick_note(quick)}</p>
 </main>
 <footer>
 <p class="meta">Written by manyfit {manyfit.__version__}. This page refers to nothing outside itself.</p>
-</footer>
-</body>
-</html>
-"""
-
-
-def _stylesheet() -> str:
-    css = importlib.resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    return f"""\
-:root {{
-{css_variables("light")}
-}}
-@media (prefers-color-scheme: dark) {{ :root {{
-{css_variables("dark")}
-}} }}
-{css}"""
+</footer>"""
+    return document("manyfit: the tour", body)
 
 
 def _quick_note(quick: bool) -> str:
@@ -109,7 +78,7 @@ def _numbers(parts: Sequence[Part], checks: Sequence[Check]) -> str:
         cells.insert(0, (duration(longest.seconds), longest.what, ""))
         cells[1:1] = [(duration(row.beside_seconds or 0.0), row.beside, "") for row in same]
     items = "\n".join(
-        f"<div{f' class={style}' if style else ''}><dt>{_prose(label)}</dt><dd>{escape(value)}</dd></div>"
+        f"<div{f' class={style}' if style else ''}><dt>{prose(label)}</dt><dd>{escape(value)}</dd></div>"
         for value, label, style in cells
     )
     return f'<dl class="numbers">\n{items}\n</dl>'
@@ -120,7 +89,7 @@ def _alarm(checks: Sequence[Check]) -> str:
     if not failed:
         return ""
     lines = "\n".join(
-        f"<p><strong>{_prose(check.what)}</strong>: {_prose(check.detail)}</p>" for check in failed
+        f"<p><strong>{prose(check.what)}</strong>: {prose(check.detail)}</p>" for check in failed
     )
     return f'<div class="alarm" role="alert">\n<p class="failed">Did not hold</p>\n{lines}\n</div>'
 
@@ -136,37 +105,14 @@ def _navigation(parts: Sequence[Part]) -> str:
 def _chapter(number: int, title: str, result: Result) -> str:
     lines = [f'<section id="chapter-{number}" aria-labelledby="title-{number}">']
     lines.append(f'<h2 id="title-{number}">{escape(title)}</h2>')
-    lines += [f"<p>{_prose(paragraph)}</p>" for paragraph in result.text or [result.headline]]
+    lines += [f"<p>{prose(paragraph)}</p>" for paragraph in result.text or [result.headline]]
     if result.figures:
-        lines.append('<div class="figures">')
-        lines += [_figure(figure) for figure in result.figures]
-        lines.append("</div>")
+        lines.append(figures(result.figures))
     if result.code:
         lines.append(f'<pre tabindex="0"><code>{escape(result.code.rstrip())}</code></pre>')
-    lines += [_small_table(table) for table in result.tables]
+    lines += [table(each) for each in result.tables]
     lines.append("</section>")
     return "\n".join(lines)
-
-
-def _figure(figure: Figure) -> str:
-    style = "figure wide" if figure.wide else "figure"
-    caption = f"<figcaption>{_prose(figure.caption)}</figcaption>"
-    return f'<figure class="{style}">\n{figure.svg}\n{caption}\n</figure>'
-
-
-def _small_table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_prose(name)}</th>' for name in table.columns)
-    rows = "\n".join(
-        f'<tr><th scope="row">{_prose(row[0])}</th>'
-        + "".join(f'<td class="number">{_prose(cell)}</td>' for cell in row[1:])
-        + "</tr>"
-        for row in table.rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.caption)}">\n'
-        f"<table>\n<caption>{_prose(table.caption)}</caption>\n<thead><tr>{head}</tr></thead>\n"
-        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
-    )
 
 
 def _measured(measurements: Sequence[Measurement], machine: Machine) -> str:
@@ -176,7 +122,7 @@ def _measured(measurements: Sequence[Measurement], machine: Machine) -> str:
 <h2 id="measured-title">What was measured</h2>
 <p>Wall-clock times of this run. Short ones are medians of many calls, taken in turn with what they stand
 beside; what is not manyfit had as many BLAS threads as made it fastest.
-{_prose(machine.note)}</p>
+{prose(machine.note)}</p>
 <table class="stacked">
 <thead><tr><th scope="col">What</th><th scope="col">Time</th><th scope="col">Beside</th></tr></thead>
 <tbody>
@@ -191,16 +137,16 @@ def _measured_row(row: Measurement) -> str:
     if row.beside_seconds is not None and row.ratio is not None:
         beside = (
             f'<span class="number">{duration(row.beside_seconds)}, {times(row.ratio)} as long</span><br>'
-            f'<span class="soft">{_prose(row.beside)}</span>'
+            f'<span class="soft">{prose(row.beside)}</span>'
         )
     time = f'<td class="number">{duration(row.seconds)}</td>'
-    return f'<tr><th scope="row">{_prose(row.what)}</th>{time}<td>{beside}</td></tr>'
+    return f'<tr><th scope="row">{prose(row.what)}</th>{time}<td>{beside}</td></tr>'
 
 
 def _verified(checks: Sequence[Check]) -> str:
     rows = "\n".join(
         f'<tr><td class="{"ok" if check.ok else "failed"}">{"held" if check.ok else "FAILED"}</td>'
-        f'<th scope="row">{_prose(check.what)}<br><span class="soft">{_prose(check.detail)}</span></th></tr>'
+        f'<th scope="row">{prose(check.what)}<br><span class="soft">{prose(check.detail)}</span></th></tr>'
         for check in checks
     )
     return f"""\
@@ -217,7 +163,7 @@ def _verified(checks: Sequence[Check]) -> str:
 
 
 def _machine(machine: Machine) -> str:
-    items = "\n".join(f"<dt>{_prose(label)}</dt><dd>{_prose(text)}</dd>" for label, text in machine.facts)
+    items = "\n".join(f"<dt>{prose(label)}</dt><dd>{prose(text)}</dd>" for label, text in machine.facts)
     return f"""\
 <section id="machine" aria-labelledby="machine-title">
 <h2 id="machine-title">This machine</h2>
@@ -229,15 +175,10 @@ def _machine(machine: Machine) -> str:
 
 def _next(commands: Sequence[tuple[str, str]]) -> str:
     items = "\n".join(
-        f'<p>{_prose(text)}</p>\n<pre tabindex="0">{escape(command)}</pre>' for text, command in commands
+        f'<p>{prose(text)}</p>\n<pre tabindex="0">{escape(command)}</pre>' for text, command in commands
     )
     return f"""\
 <section id="next" class="commands" aria-labelledby="next-title">
 <h2 id="next-title">Where to go next</h2>
 {items}
 </section>"""
-
-
-def _prose(text: str) -> str:
-    """Text for people, with the apostrophes and multiplication signs they expect."""
-    return escape(text.replace("'", "\u2019").replace(" x ", " \u00d7 "))

@@ -17,10 +17,10 @@ from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GroupKFold
 
 import manyfit as mf
+from manyfit._page.words import count
 from manyfit.linear_model import Ridge
 from manyfit.tour.stage import Stage
 from manyfit.tour.timing import Peer, timed
-from manyfit.tour.words import count
 
 __all__ = ["ALPHAS", "FOLDS", "OneByOne", "Resampled", "Sweep", "compare", "make_table"]
 

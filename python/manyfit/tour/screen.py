@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from manyfit._page.words import duration, times
 from manyfit.tour.chapter import Check, Measurement, Result
-from manyfit.tour.words import duration, times
 
 __all__ = ["Screen"]
 

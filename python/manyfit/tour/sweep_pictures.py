@@ -11,11 +11,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from manyfit._page.drawing import draw, log_axis, styled
+from manyfit._page.palette import light
+from manyfit._page.words import count, duration, times
 from manyfit.tour.chapter import Figure
-from manyfit.tour.drawing import draw, log_axis, styled
-from manyfit.tour.palette import light
 from manyfit.tour.ridge_sweep import ALPHAS, FOLDS, Sweep, compare
-from manyfit.tour.words import count, duration, times
 
 __all__ = ["save_readme_picture", "time_bars", "validation_curve"]
 

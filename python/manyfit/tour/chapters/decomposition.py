@@ -15,11 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import manyfit as mf
+from manyfit._page.drawing import HALF, WIDE, draw
+from manyfit._page.palette import CATEGORIES, light
 from manyfit.decomposition import PCA
 from manyfit.linear_model import LinearRegression
 from manyfit.tour.chapter import Chapter, Check, Figure, Measurement, Result
-from manyfit.tour.drawing import HALF, WIDE, draw
-from manyfit.tour.palette import CATEGORIES, light
 from manyfit.tour.stage import Stage
 from manyfit.tour.timing import side_by_side, timed
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import manyfit as mf
+from manyfit._page.words import duration, size
 from manyfit.onnx import to_onnx, verify_file
 from manyfit.tour.chapter import Chapter, Check, Measurement, Result, Table
 from manyfit.tour.stage import Stage
 from manyfit.tour.timing import timed
-from manyfit.tour.words import duration, size
 
 __all__ = ["CHAPTER"]
 

@@ -12,10 +12,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.preprocessing import StandardScaler
 
 import manyfit as mf
+from manyfit._page.drawing import draw, log_axis, spread
+from manyfit._page.palette import CATEGORIES, light
 from manyfit.linear_model import LinearRegression, Ridge
 from manyfit.tour.chapter import Chapter, Check, Figure, Measurement, Result
-from manyfit.tour.drawing import draw, log_axis, spread
-from manyfit.tour.palette import CATEGORIES, light
 from manyfit.tour.stage import Stage
 from manyfit.tour.timing import side_by_side, timed
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from manyfit._page.words import count, duration, size, times
 from manyfit.linear_model import Ridge
 from manyfit.tour import sweep_pictures
 from manyfit.tour.chapter import Chapter, Check, Measurement, Result, Table
 from manyfit.tour.ridge_sweep import ALPHAS, FOLDS, OneByOne, Sweep, compare
 from manyfit.tour.stage import Stage
-from manyfit.tour.words import count, duration, size, times
 
 __all__ = ["CHAPTER"]
 

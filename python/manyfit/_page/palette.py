@@ -1,4 +1,4 @@
-"""The colours of the report, once for light and once for dark.
+"""The colours of a page, once for light and once for dark.
 
 Pictures are drawn in the light colours; in the page every colour is a CSS variable, so that pictures and text
 follow the reader's theme together.

@@ -21,9 +21,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from manyfit.tour.chapter import Figure
-from manyfit.tour.palette import COLOURS, light
-from manyfit.tour.words import power_of_ten
+from manyfit._page.palette import COLOURS, light
+from manyfit._page.parts import Figure
+from manyfit._page.words import power_of_ten
 
 __all__ = ["HALF", "WIDE", "draw", "log_axis", "spread", "styled"]
 
@@ -73,7 +73,7 @@ _STYLE = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the tour's style, whatever the user's own matplotlib settings are."""
+    """Draw in the page's style, whatever the user's own matplotlib settings are."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
@@ -87,12 +87,12 @@ def draw(
     size: tuple[float, float] = HALF,
     axes: bool = True,
 ) -> Figure:
-    """Make a picture for the report.
+    """Make a picture for a page.
 
     Parameters
     ----------
     name : str
-        Unique in the report; ids inside the picture begin with it.
+        Unique in the page; ids inside the picture begin with it.
     paint : callable
         Draws on the axes it is given, or on the whole canvas where `axes` is False.
     alt, caption : str
