@@ -19,7 +19,7 @@ from sklearn.utils.validation import _num_samples
 
 from manyfit.base import Estimator
 from manyfit.dataset import Dataset
-from manyfit.model_selection._gram_space import evaluate_in_gram_space, gram_space_reason
+from manyfit.model_selection._gram_space import evaluate_in_gram_space, fit_in_gram_space, gram_space_reason
 from manyfit.model_selection._pipeline import beginning, evaluate_pipelines, steps_of, why_no_pipeline
 from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._population import (
@@ -199,9 +199,11 @@ class Evaluator:
 
     def fit_all(self, candidate: Mapping[str, Any]) -> Any:
         """A candidate fitted on all rows from what has been prepared, or None where there is no such way."""
-        if not isinstance(self.estimator, Estimator):
+        if not isinstance(self.estimator, Estimator | Pipeline):
             return None
         model = self._candidate(candidate)
+        if isinstance(model, Pipeline):
+            return None if gram_space_reason(self, model) else fit_in_gram_space(self, model)
         return None if why_no_population(self, model) else fit_on_all(self, model)
 
     def _assert_names(self, candidates: Sequence[Mapping[str, Any]]) -> None:

@@ -61,7 +61,7 @@ from manyfit.splits import Splits
 if TYPE_CHECKING:
     from manyfit.model_selection._evaluator import Evaluation, Evaluator
 
-__all__ = ["evaluate_in_gram_space", "gram_space_reason"]
+__all__ = ["evaluate_in_gram_space", "fit_in_gram_space", "gram_space_reason"]
 
 SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler)
 COMPONENTS = (decomposition.PCA, PCA)
@@ -163,6 +163,19 @@ def evaluate_in_gram_space(
     return rows
 
 
+def fit_in_gram_space(evaluator: Evaluator, pipeline: Pipeline) -> Pipeline | None:
+    """The pipeline fitted on all rows from the moments of the splits, or None where a guard refuses it.
+
+    It must have no `gram_space_reason`.
+    """
+    try:
+        work = _Work(evaluator, [pipeline])
+        work.run(len(evaluator.splits))
+    except (Refused, TypeError, ValueError):  # the general way says what is wrong
+        return None
+    return work.whole
+
+
 def _steps(pipeline: Pipeline) -> list[Any]:
     return [step for _, step in pipeline.steps[:-1] if step not in (None, "passthrough")]
 
@@ -184,6 +197,7 @@ class _Work:
         self.scorers = _scorers(evaluator)
         self.found: dict[tuple[int, int], Evaluation] = {}
         self.counts: dict[str, int] = {}
+        self.whole: Pipeline | None = None  # fitted on all rows
         self.refused: set[int] = set()
         checked: dict[Any, bool] = {}
         for i, model in enumerate(self.models):
@@ -218,13 +232,21 @@ class _Work:
             self.evaluator.cut.test_rows(split),
         )
         n, m = len(train), len(test)
-        self.test = self._side(np.concatenate([train, test]), Splits.in_parts(n, m))
         self.train = None
-        if self.evaluator.return_train_score:
+        if self._on_all_rows:
+            self.test = self._side(train, Splits.in_parts(n, None))
+        else:
+            self.test = self._side(np.concatenate([train, test]), Splits.in_parts(n, m))
+        if self.evaluator.return_train_score and not self._on_all_rows:
             self.train = self._side(train, Splits.in_parts(n, None))
         self._rows: dict[bool, Rows] = {}
         self._moved: dict[bool, NDArray[Any]] = {}
         self._grow([i for i in range(len(self.models)) if i not in self.refused], 0, start)
+
+    @property
+    def _on_all_rows(self) -> bool:
+        """Whether this split is the one after the last, which trains on every row."""
+        return self.split == len(self.evaluator.splits)
 
     def _side(self, rows: NDArray[np.int64], splits: Splits) -> Side:
         targets = self.weighted.targets(self.owner)[rows]
@@ -363,6 +385,9 @@ class _Work:
         space: Space,
         seconds: float,
     ) -> None:
+        if self._on_all_rows:
+            self.whole = self._pipeline(done[0][0], done[0][1].estimator, space)
+            return
         begin = perf_counter()
         jobs = [job for _, job in done]
         scores = {"test_scores": self._scores(cls, jobs, dataset, space, self.test)}

@@ -337,7 +337,7 @@ class GridSearchCV(_search.GridSearchCV, SharedSearch):  # type: ignore[misc]
     error_score : "raise" or float, default=nan
         The score of a fit that failed; the traceback is shown in a warning.
     return_train_score : bool, default=False
-        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+        Whether ``cv_results_`` holds scores on the training rows: one more pass over X for our least squares.
 
     Attributes
     ----------
@@ -395,7 +395,7 @@ class RandomizedSearchCV(_search.RandomizedSearchCV, SharedSearch):  # type: ign
     error_score : "raise" or float, default=nan
         The score of a fit that failed; the traceback is shown in a warning.
     return_train_score : bool, default=False
-        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+        Whether ``cv_results_`` holds scores on the training rows: one more pass over X for our least squares.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -455,7 +455,7 @@ class HalvingGridSearchCV(_search_successive_halving.HalvingGridSearchCV, Shared
     error_score : "raise" or float, default=nan
         The score of a fit that failed; the traceback is shown in a warning.
     return_train_score : bool, default=True
-        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+        Whether ``cv_results_`` holds scores on the training rows: one more pass over X for our least squares.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -519,7 +519,7 @@ class HalvingRandomSearchCV(_search_successive_halving.HalvingRandomSearchCV, Sh
     error_score : "raise" or float, default=nan
         The score of a fit that failed; the traceback is shown in a warning.
     return_train_score : bool, default=True
-        Whether cv_results_ holds scores on the training rows: one more pass over X for our least squares.
+        Whether ``cv_results_`` holds scores on the training rows: one more pass over X for our least squares.
     random_state : int, RandomState instance or None, default=None
 
     Attributes

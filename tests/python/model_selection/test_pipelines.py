@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.linear_model import Ridge as TheirRidge
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler, TargetEncoder
+from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler, TargetEncoder
 from sklearn.svm import SVC, SVR
 
 from manyfit import model_selection as ours
@@ -164,3 +164,29 @@ def test_pandas_between_the_steps() -> None:
     frame = pd.DataFrame(X, columns=list("abcde"))
     pipe = make_pipeline(StandardScaler(), PolynomialFeatures(), Ridge()).set_output(transform="pandas")
     both(pipe, {"ridge__alpha": [0.1, 1.0]}, frame, y, cv=3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "grid", "passes"),
+    [
+        ([StandardScaler()], {"model__alpha": [0.1, 1.0, 10.0]}, 1),
+        ([StandardScaler(), PCA()], {"b__n_components": [2, 4, 0.8], "model__alpha": [0.1, 1.0]}, 1),
+        ([MinMaxScaler(), StandardScaler(with_mean=False)], {"a__feature_range": [(0, 1), (-1, 2)]}, 2),
+    ],
+    ids=["scaler", "components", "ranges"],
+)
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("model", [Ridge(), Lasso(alpha=0.2, tol=1e-12)])
+def test_affine_steps_before_least_squares_cost_no_pass(
+    steps: Any, grid: Any, passes: int, framed: bool, model: Any
+) -> None:
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(X, columns=list("abcde")) if framed else X
+    pipe = Pipeline([*zip("ab", steps, strict=False), ("model", model)])
+    search = both(pipe, grid, table, y, cv=3)
+    assert search.plan_.passes == passes
+    theirs = clone(pipe).set_params(**search.best_params_).fit(table, y)
+    np.testing.assert_allclose(search.predict(table), theirs.predict(table), rtol=1e-9)
+    for (_, ours_), (_, their) in zip(search.best_estimator_.steps, theirs.steps, strict=True):
+        assert type(ours_) is type(their)
+        assert vars(ours_).keys() == vars(their).keys()
