@@ -217,7 +217,8 @@ class Campaign:
             status = process.wait()
         _, alive = psutil.wait_procs(workers, timeout=60)
         self.counts["workers left behind"] += len(alive)
-        if status not in (0, -signal.SIGKILL) or (status == 0) != ended:
+        # A kill may also come after the last word.
+        if status not in (0, -signal.SIGKILL) or (status == 0 and not ended):
             self.counts["resumes that failed"] += 1
         return ended
 
