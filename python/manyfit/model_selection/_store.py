@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -455,8 +456,14 @@ def _escaped(url: str) -> str:
 def _prepare_file(path: str) -> FileLock:
     """Lock an SQLite file, look whether it is a sound one, and turn on its write-ahead log."""
     folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise StorageError(f"{path}: its folder {folder} does not exist")
+    try:
+        there = os.stat(folder)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        why = "does not exist" if missing else f"cannot be read: {error.strerror}"
+        raise StorageError(f"{path}: its folder {folder} {why}") from None
+    if not stat.S_ISDIR(there.st_mode):
+        raise StorageError(f"{path}: {folder} is no folder")
     if os.path.exists(path) and not os.path.isfile(path):
         raise StorageError(f"{path}: must be a file, and is not one")
     if os.path.isfile(path) and os.path.getsize(path):

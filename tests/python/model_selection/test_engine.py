@@ -442,15 +442,17 @@ def test_a_parameter_out_of_its_range_fails_alone(data: Data) -> None:
 def test_optunas_logging_stays_as_it_was(data: Data, caplog: pytest.LogCaptureFixture) -> None:
     level = optuna.logging.get_verbosity()
     optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     try:
         with caplog.at_level(logging.INFO):
             search(n_trials=8).fit(*data)
             assert not caplog.records
             optuna.create_study()
             assert caplog.records
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO
     finally:
         optuna.logging.disable_propagation()
-    assert optuna.logging.get_verbosity() == level
+        optuna.logging.set_verbosity(level)
 
 
 def test_a_line_for_each_batch(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
