@@ -10,9 +10,9 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 import socket
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
