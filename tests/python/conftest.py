@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,23 @@ def blas_threads() -> Iterator[None]:
 
     with threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+@contextmanager
+def kept_environment() -> Iterator[None]:
+    """What is done to this process's environment is undone: Dask's clusters set threads in it."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def environment() -> Callable[[], AbstractContextManager[None]]:
+    """``with environment():`` leaves the environment as it was."""
+    return kept_environment
 
 
 @pytest.fixture

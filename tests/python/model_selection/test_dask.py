@@ -100,11 +100,12 @@ def scores(done: Done) -> list[list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(environment: Any) -> Iterator[Any]:
     import dask
 
     settings = {"distributed.scheduler.allowed-failures": 1, "distributed.admin.log-format": "%(message)s"}
     with (
+        environment(),
         dask.config.set(settings),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50

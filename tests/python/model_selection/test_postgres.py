@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import pwd
@@ -26,6 +27,13 @@ pytestmark = [
     pytest.mark.xdist_group("postgres"),
 ]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Connections that Optuna leaves open end here, not in the midst of another test."""
+    yield
+    gc.collect()
 
 
 def binaries() -> Path | None:

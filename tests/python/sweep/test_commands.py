@@ -562,10 +562,13 @@ def test_help_needs_no_library(run_python: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_dask_computes_the_same_study(done: tuple[Path, str], tmp_path: Path, command: Command) -> None:
+def test_dask_computes_the_same_study(
+    done: tuple[Path, str], tmp_path: Path, command: Command, environment: Any
+) -> None:
     distributed = pytest.importorskip("distributed")
     (tmp_path / "sweep.yaml").write_text(RIDGE)
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with environment(), distributed.LocalCluster(**options) as cluster:
         said = command("run", "sweep.yaml", "--dask", cluster.scheduler_address).stdout
     assert "24 of 24 trials" in said
     same(trials(tmp_path / "sweep.db"), trials(done[0] / "sweep.db"))
