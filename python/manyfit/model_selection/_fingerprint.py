@@ -39,7 +39,7 @@ def fingerprint_of(task: Task, space: Space, goals: Goals, scoring: Any) -> dict
 
 
 def _checksum(part: Any, before: int) -> int:
-    array = np.asarray(part.toarray() if issparse(part) else part)  # type: ignore[attr-defined]
+    array = np.asarray(part.toarray() if issparse(part) else part)  # type: ignore[attr-defined]  # issparse narrows nothing
     if array.dtype == object:
         return crc32(repr(array.tolist()).encode(), before)
     return crc32(np.ascontiguousarray(array).tobytes(), before)

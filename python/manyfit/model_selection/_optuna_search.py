@@ -232,7 +232,7 @@ class OptunaSearchCV(SharedSearch):
         tags.target_tags = deepcopy(get_tags(self.estimator).target_tags)
         return tags
 
-    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]  # scikit-learn is untyped
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Search, and fit the best candidate on all rows.
 
@@ -301,11 +301,9 @@ class OptunaSearchCV(SharedSearch):
         self.scorer_ = goals.scorer._scorers if isinstance(goals.scorer, _MultimetricScorer) else goals.scorer
         self._conclude(engine, space, goals, splits)
         if self.refit is not False:
-            self._fit_all(task, executor)
-        self.plan_.seconds = perf_counter() - begin
-        explained = getattr(self, "explanation_", None)
-        if explained is not None and explained.fits == self.plan_.fits:
-            self.plan_.estimate = explained.seconds
+            prepared = executor.fit_all if isinstance(executor, InProcess) else None
+            self._fit_best(task.estimator, task.X, task.y, task.fit_params, prepared)
+        self._note_time(perf_counter() - begin)
         for callback in self.callbacks or ():
             if hasattr(callback, "on_search_end"):
                 callback.on_search_end(self)
@@ -497,19 +495,6 @@ class OptunaSearchCV(SharedSearch):
         self.best_params_ = self.cv_results_["params"][self.best_index_]
         if not callable(self.refit):
             self.best_score_ = float(results.column(self._refit_name(goals))[self.best_index_])
-
-    def _fit_all(self, task: Task, executor: Executor) -> None:
-        parameters = clone(self.best_params_, safe=False)
-        begin = perf_counter()
-        best = executor.fit_all(parameters) if isinstance(executor, InProcess) else None
-        if best is None:
-            best = clone(task.estimator).set_params(**parameters)
-            data = (task.X,) if task.y is None else (task.X, task.y)
-            best.fit(*data, **task.fit_params)
-        self.refit_time_ = perf_counter() - begin
-        self.best_estimator_ = best
-        if hasattr(best, "feature_names_in_"):
-            self.feature_names_in_ = best.feature_names_in_
 
     def _run_search(self, evaluate_candidates: Any) -> None:
         """Candidates such as a search might try, for :meth:`explain`."""

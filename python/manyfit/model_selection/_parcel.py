@@ -27,7 +27,7 @@ def pickler() -> Any:
 
 def dumps(value: Any) -> bytes:
     """Pickle of `value` with :func:`pickler`."""
-    return pickler().dumps(value)  # type: ignore[no-any-return]
+    return pickler().dumps(value)  # type: ignore[no-any-return]  # cloudpickle is untyped
 
 
 def parts_of(value: Any) -> tuple[bytes, list[memoryview]]:

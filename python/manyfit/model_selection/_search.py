@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # its import lets the halving searches be imported
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import _search, _search_successive_halving, check_cv
 from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
@@ -38,7 +38,7 @@ Fit = TypeVar("Fit", bound=Callable[..., Any])
 _checked: Callable[[Fit], Fit] = _fit_context(prefer_skip_nested_validation=False)
 
 
-class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
+class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]  # scikit-learn is untyped
     """A search whose fits are done together where they can share work.
 
     A subclass names the candidates in ``_run_search``, as in scikit-learn.
@@ -85,14 +85,11 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
             refit_metric = self.refit
         self._choose(rounds.results, refit_metric)
         if self.refit:
-            self._fit_best(rounds)
+            self._fit_best(rounds.base, rounds.X, rounds.y, rounds.routed.estimator.fit, rounds.last.fit_all)
         several = isinstance(rounds.scorers, _MultimetricScorer)
         self.scorer_ = rounds.scorers._scorers if several else rounds.scorers
         self.cv_results_ = rounds.results
-        self.plan_.seconds = perf_counter() - begin
-        explained: Explanation | None = getattr(self, "explanation_", None)
-        if explained is not None and explained.fits == self.plan_.fits:
-            self.plan_.estimate = explained.seconds
+        self._note_time(perf_counter() - begin)
         return self
 
     def explain(self, X: Any, y: Any = None, **params: Any) -> Explanation:
@@ -183,18 +180,33 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]
             self.best_score_ = results[f"mean_test_{refit_metric}"][self.best_index_]
         self.best_params_ = results["params"][self.best_index_]
 
-    def _fit_best(self, rounds: _Rounds) -> None:
+    def _fit_best(
+        self,
+        base: Any,
+        X: Any,
+        y: Any,
+        fit_params: Mapping[str, Any],
+        prepared: Callable[[Mapping[str, Any]], Any] | None,
+    ) -> None:
+        """Fit the best candidate on all rows, by `prepared` from what the search has prepared, where that can."""
         parameters = clone(self.best_params_, safe=False)
         begin = perf_counter()
-        best = rounds.last.fit_all(parameters)
+        best = None if prepared is None else prepared(parameters)
         if best is None:
-            best = clone(self.estimator).set_params(**parameters)
-            data = (rounds.X,) if rounds.y is None else (rounds.X, rounds.y)
-            best.fit(*data, **rounds.routed.estimator.fit)
+            best = clone(base).set_params(**parameters)
+            data = (X,) if y is None else (X, y)
+            best.fit(*data, **fit_params)
         self.refit_time_ = perf_counter() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
+
+    def _note_time(self, seconds: float) -> None:
+        """Keep the time the search took beside the one that was foretold."""
+        self.plan_.seconds = seconds
+        explained: Explanation | None = getattr(self, "explanation_", None)
+        if explained is not None and explained.fits == self.plan_.fits:
+            self.plan_.estimate = explained.seconds
 
 
 def unpacked(
@@ -309,7 +321,7 @@ class _Rounds:
         return splits
 
 
-class GridSearchCV(_search.GridSearchCV, SharedSearch):  # type: ignore[misc]
+class GridSearchCV(_search.GridSearchCV, SharedSearch):  # type: ignore[misc]  # scikit-learn is untyped
     """Exhaustive search over given parameter values, whose fits share work.
 
     Signature, results and errors are those of :class:`sklearn.model_selection.GridSearchCV`.
@@ -365,7 +377,7 @@ class GridSearchCV(_search.GridSearchCV, SharedSearch):  # type: ignore[misc]
     """
 
 
-class RandomizedSearchCV(_search.RandomizedSearchCV, SharedSearch):  # type: ignore[misc]
+class RandomizedSearchCV(_search.RandomizedSearchCV, SharedSearch):  # type: ignore[misc]  # scikit-learn is untyped
     """Search over parameter values drawn at random, whose fits share work.
 
     Signature, results and errors are those of :class:`sklearn.model_selection.RandomizedSearchCV`.
@@ -422,7 +434,7 @@ class RandomizedSearchCV(_search.RandomizedSearchCV, SharedSearch):  # type: ign
     """
 
 
-class HalvingGridSearchCV(_search_successive_halving.HalvingGridSearchCV, SharedSearch):  # type: ignore[misc]
+class HalvingGridSearchCV(_search_successive_halving.HalvingGridSearchCV, SharedSearch):  # type: ignore[misc]  # scikit-learn is untyped
     """Successive halving over given parameter values, whose rounds share work.
 
     Signature, results and errors are those of :class:`sklearn.model_selection.HalvingGridSearchCV`.
@@ -484,7 +496,7 @@ class HalvingGridSearchCV(_search_successive_halving.HalvingGridSearchCV, Shared
     """
 
 
-class HalvingRandomSearchCV(_search_successive_halving.HalvingRandomSearchCV, SharedSearch):  # type: ignore[misc]
+class HalvingRandomSearchCV(_search_successive_halving.HalvingRandomSearchCV, SharedSearch):  # type: ignore[misc]  # scikit-learn is untyped
     """Successive halving over parameter values drawn at random, whose rounds share work.
 
     Signature, results and errors are those of :class:`sklearn.model_selection.HalvingRandomSearchCV`.

@@ -230,7 +230,7 @@ class Space:
             i = trial.suggest_categorical(ALTERNATIVE, range(len(self.alternatives)))
         settings = {}
         for name, each in self.alternatives[i].items():
-            value = trial._suggest(each.name, each.distribution)  # type: ignore[attr-defined]
+            value = trial._suggest(each.name, each.distribution)  # type: ignore[attr-defined]  # FrozenTrial has none; those asked do
             settings[name] = value if each.setting is None else each.setting(value)
         return settings
 

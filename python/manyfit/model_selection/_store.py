@@ -435,7 +435,7 @@ def _resolve(storage: str | os.PathLike[str]) -> tuple[str, str, str | None]:
         backend = url.drivername.split("+")[0]
         if backend in ("postgres", "postgresql"):
             try:
-                import psycopg  # noqa: F401
+                import psycopg  # noqa: F401  # is it there?
             except ImportError:
                 raise ImportError(
                     f"storage={url.render_as_string()!r} needs psycopg: pip install 'manyfit[postgres]'"

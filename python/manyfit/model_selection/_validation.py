@@ -421,7 +421,7 @@ def learning_curve(
     y: Any,
     *,
     groups: Any = None,
-    train_sizes: Any = np.linspace(0.1, 1.0, 5),  # noqa: B008
+    train_sizes: Any = np.linspace(0.1, 1.0, 5),  # noqa: B008  # scikit-learn's default; never written to
     cv: Any = None,
     scoring: Any = None,
     exploit_incremental_learning: bool = False,

@@ -99,7 +99,7 @@ def _prepare(parcel: int) -> Any:
     for entry in parts["warnings"]:
         with contextlib.suppress(Exception):  # a category of a module that is not here
             filters.append(pickle.loads(entry))
-    warnings.filters[:] = filters  # type: ignore[index]
+    warnings.filters[:] = filters  # type: ignore[index]  # typed as a Sequence, but a list
     warnings.filterwarnings("ignore", module="^$")  # makes the list above count
     return parts["task"].evaluator()
 

@@ -297,7 +297,7 @@ class _Keeper:
         descriptors = (theirs.fileno(), self._parcel)
         command = [
             sys.executable,
-            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # not in typeshed
             *("-c", _CODE, json.dumps(list(map(str, sys.path)))),
             *map(str, (*descriptors, os.getpid())),
         ]

@@ -42,7 +42,7 @@ class MLflow(Tracker):
     def __init__(self, tracking_uri: str | None = None, experiment: str = "manyfit") -> None:
         super().__init__()
         try:
-            import mlflow  # noqa: F401
+            import mlflow  # noqa: F401  # is it there?
         except ImportError:
             raise ImportError("MLflow needs its package: pip install 'manyfit[mlflow]'") from None
         name: object = experiment
