@@ -6,7 +6,8 @@ What cannot be shared runs scikit-learn's own function.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +48,23 @@ def _shares(estimator: Any) -> bool:
     return is_ours(last) and not _routing_enabled() and not hasattr(estimator, "_skl_callbacks")
 
 
-def _as_theirs(function: Any) -> Callable[[Function], Function]:
-    """Check arguments by scikit-learn's rules for its function."""
-    check: Callable[[Function], Function] = validate_params(
-        function._skl_parameter_constraints, prefer_skip_nested_validation=False
-    )
-    return check
+def _instead_of(theirs: Callable[..., Any]) -> Callable[[Function], Function]:
+    """A function that checks its arguments by scikit-learn's rules, and is scikit-learn's where nothing is shared."""
+    check = validate_params(theirs._skl_parameter_constraints, prefer_skip_nested_validation=False)  # type: ignore[attr-defined]  # set by its decorator
+
+    def decorate(ours: Function) -> Function:
+        checked = check(ours)
+
+        @wraps(ours)
+        def call(estimator: Any, *args: Any, **options: Any) -> Any:
+            return (checked if _shares(estimator) else theirs)(estimator, *args, **options)
+
+        return cast("Function", call)
+
+    return decorate
 
 
+@_instead_of(theirs.cross_validate)
 def cross_validate(
     estimator: Any,
     X: Any,
@@ -116,41 +126,23 @@ def cross_validate(
     >>> cross_validate(Ridge(), X, y, cv=3)["test_score"].round(3)
     array([0.37 , 0.418, 0.44 ])
     """
-    options = {
-        "groups": groups,
-        "scoring": scoring,
-        "cv": cv,
-        "n_jobs": n_jobs,
-        "verbose": verbose,
-        "params": params,
-        "pre_dispatch": pre_dispatch,
-        "return_train_score": return_train_score,
-        "return_estimator": return_estimator,
-        "return_indices": return_indices,
-        "error_score": error_score,
-    }
-    if not _shares(estimator):
-        result: dict[str, Any] = theirs.cross_validate(estimator, X, y, **options)
-        return result
-    return _cross_validate(estimator, X, y, **options)
-
-
-@_as_theirs(theirs.cross_validate)
-def _cross_validate(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    groups: Any,
-    scoring: Any,
-    cv: Any,
-    return_indices: bool,
-    error_score: Any,
-    **options: Any,
-) -> dict[str, Any]:
     X, y = indexable(X, y)
     scorer = check_scoring(estimator, scoring=scoring, raise_exc=error_score == "raise")
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups))
-    evaluations = _evaluate(estimator, X, y, splits, scorer, error_score, **options)
+    evaluations = _evaluate(
+        estimator,
+        X,
+        y,
+        splits,
+        scorer,
+        error_score,
+        params=params,
+        n_jobs=n_jobs,
+        pre_dispatch=pre_dispatch,
+        verbose=verbose,
+        return_train_score=return_train_score,
+        return_estimator=return_estimator,
+    )
     _warn_or_raise_about_fit_failures(evaluations, error_score)
     if callable(scoring):
         _insert_error_scores(evaluations, error_score)
@@ -160,7 +152,7 @@ def _cross_validate(
         train, test = zip(*splits, strict=True)
         answer["indices"] = {"train": train, "test": test}
     test_scores = _normalize_score_results(found["test_scores"])
-    train_scores = _normalize_score_results(found["train_scores"]) if options["return_train_score"] else {}
+    train_scores = _normalize_score_results(found["train_scores"]) if return_train_score else {}
     for name, scores in test_scores.items():
         answer[f"test_{name}"] = scores
         if name in train_scores:
@@ -189,6 +181,7 @@ def _evaluate(
     return [row[k] for k in range(len(splits)) for row in rows]
 
 
+@_instead_of(theirs.cross_val_score)
 def cross_val_score(
     estimator: Any,
     X: Any,
@@ -223,25 +216,24 @@ def cross_val_score(
     >>> cross_val_score(Ridge(), X, y, cv=3).round(3)
     array([0.37 , 0.418, 0.44 ])
     """
-    options = {
-        "groups": groups,
-        "cv": cv,
-        "n_jobs": n_jobs,
-        "verbose": verbose,
-        "params": params,
-        "pre_dispatch": pre_dispatch,
-        "error_score": error_score,
-    }
-    if not _shares(estimator):
-        scores: NDArray[np.float64] = theirs.cross_val_score(estimator, X, y, scoring=scoring, **options)
-        return scores
     scorer = check_scoring(estimator, scoring=scoring)
-    found: NDArray[np.float64] = cross_validate(estimator, X, y, scoring={"score": scorer}, **options)[
-        "test_score"
-    ]
+    found: NDArray[np.float64] = cross_validate(
+        estimator,
+        X,
+        y,
+        groups=groups,
+        scoring={"score": scorer},
+        cv=cv,
+        n_jobs=n_jobs,
+        verbose=verbose,
+        params=params,
+        pre_dispatch=pre_dispatch,
+        error_score=error_score,
+    )["test_score"]
     return found
 
 
+@_instead_of(theirs.cross_val_predict)
 def cross_val_predict(
     estimator: Any,
     X: Any,
@@ -276,39 +268,34 @@ def cross_val_predict(
     >>> cross_val_predict(Ridge(), X, y, cv=3)[:3].round(1)
     array([178.5,  95.1, 165.6])
     """
-    options = {
-        "groups": groups,
-        "cv": cv,
-        "n_jobs": n_jobs,
-        "verbose": verbose,
-        "params": params,
-        "pre_dispatch": pre_dispatch,
-        "method": method,
-    }
-    if not (_shares(estimator) and is_ours(estimator) and not set(params or {}) - {"sample_weight"}):
-        return theirs.cross_val_predict(estimator, X, y, **options)
-    return _cross_val_predict(estimator, X, y, **options)
-
-
-@_as_theirs(theirs.cross_val_predict)
-def _cross_val_predict(
-    estimator: Any, X: Any, y: Any, groups: Any, cv: Any, params: Any, method: str, **options: Any
-) -> Any:
+    if (
+        not is_ours(estimator)
+        or set(params or {}) - {"sample_weight"}
+        or (np.ndim(y) != 1 and method != "predict")
+    ):
+        return theirs.cross_val_predict(
+            estimator,
+            X,
+            y,
+            groups=groups,
+            cv=cv,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            params=params,
+            pre_dispatch=pre_dispatch,
+            method=method,
+        )
     X, y = indexable(X, y)
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups))
     left_out = np.concatenate([test for _, test in splits])
     if not _check_is_permutation(left_out, _num_samples(X)):
         raise ValueError("cross_val_predict only works for partitions")
     encode = y is not None and method != "predict"
-    if encode and np.ndim(y) != 1:
-        return theirs.cross_val_predict(
-            estimator, X, y, groups=groups, cv=cv, params=params, method=method, **options
-        )
     if encode:
         y = np.unique(np.asarray(y), return_inverse=True)[1]
     model = clone(estimator)
-    if options["n_jobs"] is not None and model.n_jobs is None:
-        model.set_params(n_jobs=options["n_jobs"])
+    if n_jobs is not None and model.n_jobs is None:
+        model.set_params(n_jobs=n_jobs)
     jobs = [Job(clone(model), split) for split in range(len(splits))]
     weights = (params or {}).get("sample_weight")
     type(model)._train(jobs, Dataset(X, y, weights), Splits(_num_samples(X), splits))
@@ -324,6 +311,7 @@ def _cross_val_predict(
     return np.concatenate(answers)[place]
 
 
+@_instead_of(theirs.validation_curve)
 def validation_curve(
     estimator: Any,
     X: Any,
@@ -363,37 +351,6 @@ def validation_curve(
     >>> test.mean(axis=1).round(3)
     array([0.489, 0.409])
     """
-    options = {
-        "groups": groups,
-        "cv": cv,
-        "scoring": scoring,
-        "n_jobs": n_jobs,
-        "pre_dispatch": pre_dispatch,
-        "verbose": verbose,
-        "error_score": error_score,
-        "params": params,
-    }
-    if not _shares(estimator):
-        curves: tuple[NDArray[np.float64], NDArray[np.float64]] = theirs.validation_curve(
-            estimator, X, y, param_name=param_name, param_range=param_range, **options
-        )
-        return curves
-    return _validation_curve(estimator, X, y, param_name=param_name, param_range=param_range, **options)
-
-
-@_as_theirs(theirs.validation_curve)
-def _validation_curve(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    param_name: str,
-    param_range: Iterable[Any],
-    groups: Any,
-    cv: Any,
-    scoring: Any,
-    error_score: Any,
-    **options: Any,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     X, y, groups = indexable(X, y, groups)
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups))
     scorer = check_scoring(estimator, scoring=scoring)
@@ -408,13 +365,17 @@ def _validation_curve(
             error_score,
             candidates=candidates,
             return_train_score=True,
-            **options,
+            params=params,
+            n_jobs=n_jobs,
+            pre_dispatch=pre_dispatch,
+            verbose=verbose,
         )
     )
     shape = len(splits), len(candidates)
     return found["train_scores"].reshape(shape).T, found["test_scores"].reshape(shape).T
 
 
+@_instead_of(theirs.learning_curve)
 def learning_curve(
     estimator: Any,
     X: Any,
@@ -469,54 +430,49 @@ def learning_curve(
     >>> test.mean(axis=1).round(3)
     array([0.166, 0.211, 0.409])
     """
-    options = {
-        "groups": groups,
-        "train_sizes": train_sizes,
-        "cv": cv,
-        "scoring": scoring,
-        "n_jobs": n_jobs,
-        "pre_dispatch": pre_dispatch,
-        "verbose": verbose,
-        "shuffle": shuffle,
-        "random_state": random_state,
-        "error_score": error_score,
-        "return_times": return_times,
-        "params": params,
-    }
-    if exploit_incremental_learning or not _shares(estimator):
-        curves: tuple[NDArray[Any], ...] = theirs.learning_curve(
-            estimator, X, y, exploit_incremental_learning=exploit_incremental_learning, **options
+    if exploit_incremental_learning:
+        steps: tuple[NDArray[Any], ...] = theirs.learning_curve(
+            estimator,
+            X,
+            y,
+            groups=groups,
+            train_sizes=train_sizes,
+            cv=cv,
+            scoring=scoring,
+            exploit_incremental_learning=True,
+            n_jobs=n_jobs,
+            pre_dispatch=pre_dispatch,
+            verbose=verbose,
+            shuffle=shuffle,
+            random_state=random_state,
+            error_score=error_score,
+            return_times=return_times,
+            params=params,
         )
-        return curves
-    return _learning_curve(estimator, X, y, **options)
-
-
-@_as_theirs(theirs.learning_curve)
-def _learning_curve(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    groups: Any,
-    train_sizes: Any,
-    cv: Any,
-    scoring: Any,
-    shuffle: bool,
-    random_state: Any,
-    error_score: Any,
-    return_times: bool,
-    **options: Any,
-) -> tuple[NDArray[Any], ...]:
+        return steps
     X, y, groups = indexable(X, y, groups)
     pairs = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups))
     sizes = _translate_train_sizes(train_sizes, len(pairs[0][0]))
-    if options["verbose"] > 0:
+    if verbose > 0:
         print(f"[learning_curve] Training set sizes: {sizes}")
     if shuffle:
         random = check_random_state(random_state)
         pairs = [(random.permutation(train), test) for train, test in pairs]
     splits = [(train[:size], test) for train, test in pairs for size in sizes]
     scorer = check_scoring(estimator, scoring=scoring)
-    evaluations = _evaluate(estimator, X, y, splits, scorer, error_score, return_train_score=True, **options)
+    evaluations = _evaluate(
+        estimator,
+        X,
+        y,
+        splits,
+        scorer,
+        error_score,
+        params=params,
+        n_jobs=n_jobs,
+        pre_dispatch=pre_dispatch,
+        verbose=verbose,
+        return_train_score=True,
+    )
     _warn_or_raise_about_fit_failures(evaluations, error_score)
     found = _aggregate_score_dicts(evaluations)
     names = ["train_scores", "test_scores", *(["fit_time", "score_time"] if return_times else [])]
