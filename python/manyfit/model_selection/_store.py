@@ -163,14 +163,18 @@ class DatabaseStore(Store):
         """Connect, lock, and find or make the study."""
         import sqlalchemy
 
-        with self.errors("opened"), _quiet():
+        with self.errors("opened"), quiet():
             self._engine = sqlalchemy.create_engine(self.url, **self._engine_options())
             if self._file_lock is None:
                 # Two that find an empty database at the same moment: one makes the tables, the other waits.
                 with self._engine.connect() as connection:
-                    connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": _key("")})
+                    connection.execute(
+                        sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": lock_key("")}
+                    )
                     self._open_study(name, directions, fingerprint, load_if_exists)
-                    connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": _key("")})
+                    connection.execute(
+                        sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": lock_key("")}
+                    )
             else:
                 self._open_study(name, directions, fingerprint, load_if_exists)
             self._lock()
@@ -197,7 +201,7 @@ class DatabaseStore(Store):
     ) -> None:
         import optuna
 
-        storage = optuna.storages.RDBStorage(_escaped(self.url), engine_kwargs=self._engine_options())
+        storage = optuna.storages.RDBStorage(escaped(self.url), engine_kwargs=self._engine_options())
         self._storage = storage
         known = {study.study_name: study for study in storage.get_all_studies()}
         if name is None:
@@ -245,7 +249,7 @@ class DatabaseStore(Store):
         self._connection = connection = self._engine.connect()
         if self._file_lock is not None:
             return
-        key = {"key": _key(self.study.study_name)}
+        key = {"key": lock_key(self.study.study_name)}
         with connection.begin():
             # A killed sweep keeps its lock until the server has seen its end of the connection close.
             connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{int(1000 * PATIENCE)}ms'"))
@@ -388,12 +392,12 @@ def open_store(
 
     order = [_direction(entry) for entry in directions]
     if storage is None or storage in ("sqlite://", "sqlite:///:memory:"):
-        with _quiet():
+        with quiet():
             study = optuna.create_study(directions=order, study_name=study_name)
         store = Store(study)
         store.study_attrs[FINGERPRINT] = dict(fingerprint)
         return store
-    url, where, path = _resolve(storage)
+    url, where, path = resolve(storage)
     lock = None if path is None else _prepare_file(path)
     database = DatabaseStore(url, where, lock)
     try:
@@ -414,7 +418,7 @@ def _direction(entry: str | StudyDirection) -> StudyDirection:
     raise ValueError(f"directions must hold 'minimize' or 'maximize', got {entry!r}")
 
 
-def _resolve(storage: str | os.PathLike[str]) -> tuple[str, str, str | None]:
+def resolve(storage: str | os.PathLike[str]) -> tuple[str, str, str | None]:
     """URL for SQLAlchemy, name for people, and path of a file."""
     import sqlalchemy
 
@@ -449,8 +453,19 @@ def _resolve(storage: str | os.PathLike[str]) -> tuple[str, str, str | None]:
     return sqlalchemy.URL.create("sqlite", database=full).render_as_string(), path, full
 
 
-def _escaped(url: str) -> str:
+def escaped(url: str) -> str:
     return url.replace("{", "{{").replace("}", "}}")  # Optuna fills in a template
+
+
+def assert_sqlite(path: str, where: str, otherwise: str) -> None:
+    """Raise StorageError where a file cannot be read or does not begin as an SQLite database does."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise StorageError(f"{where}: cannot be read: {error.strerror}") from error
+    if head != b"SQLite format 3\0":
+        raise StorageError(f"{where}: {otherwise}")
 
 
 def _prepare_file(path: str) -> FileLock:
@@ -468,13 +483,7 @@ def _prepare_file(path: str) -> FileLock:
         raise StorageError(f"{path}: must be a file, and is not one")
     if os.path.isfile(path) and os.path.getsize(path):
         # Before anything is written beside it.
-        try:
-            with open(path, "rb") as file:
-                head = file.read(16)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-        if head != b"SQLite format 3\0":
-            raise StorageError(f"{path}: it is not an SQLite database; it was left as it is")
+        assert_sqlite(path, path, "it is not an SQLite database; it was left as it is")
     lock = FileLock(path)
     try:
         connection = sqlite3.connect(path, timeout=60)
@@ -502,7 +511,7 @@ def _damaged(path: str, how: str) -> str:
     )
 
 
-def _key(name: str) -> int:
+def lock_key(name: str) -> int:
     """Number of PostgreSQL's lock for a study; without a name, for making the tables. 0 <= key < 2^63."""
     digest = hashlib.sha256(f"manyfit study {name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
@@ -524,7 +533,7 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Optuna's messages about studies made."""
     import optuna
 

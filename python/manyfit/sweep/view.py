@@ -124,21 +124,21 @@ def open_view(place: str, name: str | None = None) -> View:
     """
     import optuna
 
-    from manyfit.model_selection._store import _escaped, _quiet, _resolve
+    from manyfit.model_selection._store import assert_sqlite, escaped, quiet, resolve
 
     storage = place
     if is_sweep_file(place):
         storage, own = locate(place)
         name = name or own
-    url, where, path = _resolve(storage)
+    url, where, path = resolve(storage)
     if path is not None and not os.path.exists(path):
         then = f": manyfit sweep run {place} makes it" if is_sweep_file(place) else _near_file(path)
         raise StorageError(f"{where}: there is no study yet{then}")
     if path is not None:
-        _check_sqlite(path, where)
-    with _quiet():
+        assert_sqlite(path, where, "it is neither a sweep file (.yaml) nor an SQLite database")
+    with quiet():
         try:
-            there = optuna.storages.RDBStorage(_escaped(url), skip_table_creation=True)
+            there = optuna.storages.RDBStorage(escaped(url), skip_table_creation=True)
             names = [each.study_name for each in there.get_all_studies()]
         except Exception as error:
             reason: BaseException = error
@@ -195,7 +195,7 @@ def _lock_of_file(path: str) -> str:
 def _lock_in_database(view: View) -> str:
     import sqlalchemy
 
-    from manyfit.model_selection._store import _key
+    from manyfit.model_selection._store import lock_key
 
     query = sqlalchemy.text(
         "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
@@ -205,7 +205,7 @@ def _lock_in_database(view: View) -> str:
     engine = sqlalchemy.create_engine(view.url, poolclass=sqlalchemy.NullPool)
     try:
         with engine.connect() as connection:
-            found = connection.execute(query, {"key": _key(view.study.study_name)}).scalar()
+            found = connection.execute(query, {"key": lock_key(view.study.study_name)}).scalar()
     except sqlalchemy.exc.SQLAlchemyError:
         return ""
     return "" if found is None else str(found).removeprefix("manyfit ") or "a process"
@@ -214,13 +214,3 @@ def _lock_in_database(view: View) -> str:
 def _near_file(path: str) -> str:
     folder = Path(path).parent
     return near(Path(path).name, [each.name for each in folder.iterdir()]) if folder.is_dir() else ""
-
-
-def _check_sqlite(path: str, where: str) -> None:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise StorageError(f"{where}: cannot be read: {error.strerror}") from error
-    if head != b"SQLite format 3\0":
-        raise StorageError(f"{where}: it is neither a sweep file (.yaml) nor an SQLite database")
