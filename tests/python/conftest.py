@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -67,5 +68,36 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
             text=True,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def terminal() -> Callable[..., tuple[int, str]]:
+    """``terminal(command, cwd=None, **environment)``: exit status, and every byte a terminal of 80 columns was sent."""
+
+    def run(command: Sequence[str], cwd: Path | None = None, **environment: str) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        own = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+        with subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=own | {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"} | environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        ) as process:
+            os.close(theirs)
+            sent = b""
+            while True:
+                try:
+                    piece = os.read(ours, 65536)
+                except OSError:  # Linux's way to say that the other side has gone
+                    break
+                if not piece:
+                    break
+                sent += piece
+        os.close(ours)
+        return process.returncode, sent.decode()
 
     return run

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import pkgutil
-import pty
 import re
 import signal
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,31 +70,6 @@ def tiny_tour(out: Path, *runs: str, **environment: str) -> subprocess.Completed
         text=True,
         check=False,
     )
-
-
-def tiny_tour_on_a_terminal(out: Path, **environment: str) -> tuple[int, str]:
-    """Exit status, and every byte that a terminal of 80 columns was sent."""
-    ours, theirs = pty.openpty()
-    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    with subprocess.Popen(
-        child("-c", TINY, out, "good"),
-        env=inherited | {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"} | environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        sent = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux's way to say that the other side has gone
-                break
-            if not piece:
-                break
-            sent += piece
-    os.close(ours)
-    return process.returncode, sent.decode()
 
 
 class Page(HTMLParser):
@@ -372,8 +347,8 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
 # --- the terminal ---
 
 
-def test_a_terminal_gets_a_live_line_and_its_cursor_back(tmp_path: Path) -> None:
-    status, sent = tiny_tour_on_a_terminal(tmp_path)
+def test_a_terminal_gets_a_live_line_and_its_cursor_back(terminal: Any, tmp_path: Path) -> None:
+    status, sent = terminal(child("-c", TINY, tmp_path, "good"))
     assert status == 0
     assert "\x1b[?25l" in sent
     assert sent.rindex("\x1b[?25h") > sent.rindex("\x1b[?25l")
@@ -381,14 +356,14 @@ def test_a_terminal_gets_a_live_line_and_its_cursor_back(tmp_path: Path) -> None
     assert re.search(r"\x1b\[[\d;]*3\dm", sent)
 
 
-def test_no_color_is_respected(tmp_path: Path) -> None:
-    status, sent = tiny_tour_on_a_terminal(tmp_path, NO_COLOR="1")
+def test_no_color_is_respected(terminal: Any, tmp_path: Path) -> None:
+    status, sent = terminal(child("-c", TINY, tmp_path, "good"), NO_COLOR="1")
     assert status == 0
     assert re.findall(r"\x1b\[(?:\d+;)*(?:3|4|9|10)\d[\d;]*m", sent) == []
 
 
-def test_a_dumb_terminal_gets_plain_text(tmp_path: Path) -> None:
-    status, sent = tiny_tour_on_a_terminal(tmp_path, TERM="dumb")
+def test_a_dumb_terminal_gets_plain_text(terminal: Any, tmp_path: Path) -> None:
+    status, sent = terminal(child("-c", TINY, tmp_path, "good"), TERM="dumb")
     assert status == 0
     assert ESCAPE not in sent
     assert "It went well" in sent

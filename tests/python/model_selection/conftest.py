@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -69,3 +69,24 @@ def scrambled() -> type[Scrambled]:
 @pytest.fixture
 def kept() -> type[Kept]:
     return Kept
+
+
+@pytest.fixture
+def run() -> Callable[[Any, list[Work]], dict[int, Done]]:
+    """``run(executor, work)``: submit everything, as many at once as there are slots; what is done, by id."""
+
+    def run(executor: Any, work: list[Work]) -> dict[int, Done]:
+        waiting, done = list(work), {}
+        under_way = 0
+        while waiting or under_way:
+            while waiting and under_way < executor.slots:
+                executor.submit(waiting.pop(0))
+                under_way += 1
+            for each in executor.wait():
+                assert each.id not in done
+                done[each.id] = each
+                under_way -= 1
+        assert executor.wait() == []
+        return done
+
+    return run

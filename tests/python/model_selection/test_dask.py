@@ -81,20 +81,6 @@ def prediction(estimator: Any, X: Any, y: Any) -> float:
     return float(estimator.predict(X)[0])
 
 
-def run(executor: Any, work: list[Work]) -> dict[int, Done]:
-    waiting, done, under_way = list(work), {}, 0
-    while waiting or under_way:
-        while waiting and under_way < executor.slots:
-            executor.submit(waiting.pop(0))
-            under_way += 1
-        for each in executor.wait():
-            assert each.id not in done
-            done[each.id] = each
-            under_way -= 1
-    assert executor.wait() == []
-    return done
-
-
 def scores(done: Done) -> list[list[Any]]:
     return [[evaluation["test_scores"] for evaluation in row] for row in done.evaluations]
 
@@ -124,7 +110,7 @@ def client(cluster: Any) -> Iterator[Any]:
 WORK = [Work(i, [{"alpha": 10.0**j} for j in range(-i, 3)], None if i % 2 else [0, 2]) for i in range(5)]
 
 
-def test_same_answers_as_in_this_process(cluster: Any, client: Any) -> None:
+def test_same_answers_as_in_this_process(run: Any, cluster: Any, client: Any) -> None:
     task = Task(Ridge(), X, Y, SPLITS, make_scorer(r2_score))
     local = InProcess()
     local.start(task)
@@ -167,7 +153,7 @@ def test_worker_killed_in_the_middle(client: Any, tmp_path: Path) -> None:
     executor.close()
 
 
-def test_one_candidate_kills(cluster: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_candidate_kills(run: Any, cluster: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     executor = DaskWorkers(client)
     executor.start(Task(Odd(), X, Y, SPLITS, prediction))
@@ -181,7 +167,7 @@ def test_one_candidate_kills(cluster: Any, client: Any, monkeypatch: pytest.Monk
     executor.close()
 
 
-def test_errors_and_threads(client: Any) -> None:
+def test_errors_and_threads(run: Any, client: Any) -> None:
     executor = DaskWorkers(client)
     executor.start(Task(Odd(), X, Y, SPLITS, prediction, error_score="raise"))
     assert scores(run(executor, [Work(0, [{"do": "threads"}])])[0]) == [[1.0] * 3]

@@ -103,22 +103,6 @@ def task(estimator: Any = None, X: Any = X, scorer: Any = None, **more: Any) -> 
     )
 
 
-def run(executor: Any, work: list[Work]) -> dict[int, Done]:
-    """Submit everything, as many at once as there are slots."""
-    waiting, done = list(work), {}
-    under_way = 0
-    while waiting or under_way:
-        while waiting and under_way < executor.slots:
-            executor.submit(waiting.pop(0))
-            under_way += 1
-        for each in executor.wait():
-            assert each.id not in done
-            done[each.id] = each
-            under_way -= 1
-    assert executor.wait() == []
-    return done
-
-
 def scores(done: Done) -> list[list[Any]]:
     return [[evaluation["test_scores"] for evaluation in row] for row in done.evaluations]
 
@@ -151,7 +135,7 @@ WORK = [Work(i, [{"alpha": 10.0**j} for j in range(-i, 3)], None if i % 2 else [
     ],
     ids=["float64", "float32", "fortran", "other", "frame"],
 )
-def test_same_answers_as_in_this_process(data: Any, workers: WorkerProcesses) -> None:
+def test_same_answers_as_in_this_process(run: Any, data: Any, workers: WorkerProcesses) -> None:
     local = InProcess()
     local.start(task(X=data))
     workers.start(task(X=data))
@@ -164,7 +148,7 @@ def test_same_answers_as_in_this_process(data: Any, workers: WorkerProcesses) ->
         assert "Ridge" in got[work.id].plan
 
 
-def test_sparse_and_pipelines_and_several_scores(worker: WorkerProcesses) -> None:
+def test_sparse_and_pipelines_and_several_scores(run: Any, worker: WorkerProcesses) -> None:
     from sklearn.linear_model import Ridge as Peer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MaxAbsScaler
@@ -182,7 +166,7 @@ def test_sparse_and_pipelines_and_several_scores(worker: WorkerProcesses) -> Non
     assert scores(run(worker, work)[0]) == scores(run(local, work)[0])
 
 
-def test_used_again(worker: WorkerProcesses) -> None:
+def test_used_again(run: Any, worker: WorkerProcesses) -> None:
     for _ in range(2):
         worker.start(task())
         assert len(run(worker, WORK)) == len(WORK)
@@ -227,7 +211,7 @@ def test_parcel_shares_memory() -> None:
 # Deaths
 
 
-def test_candidates_that_kill(workers: WorkerProcesses) -> None:
+def test_candidates_that_kill(run: Any, workers: WorkerProcesses) -> None:
     workers.start(task(Odd(), scorer=prediction))
     bad = [
         Work(0, [{"value": 1.0}, {"do": "crash"}, {"value": 3.0}]),
@@ -249,20 +233,20 @@ def test_candidates_that_kill(workers: WorkerProcesses) -> None:
     assert scores(done[3]) == [[5.0] * 3]
 
 
-def test_a_death_is_repeated_elsewhere(worker: WorkerProcesses, tmp_path: Path) -> None:
+def test_a_death_is_repeated_elsewhere(run: Any, worker: WorkerProcesses, tmp_path: Path) -> None:
     worker.start(task(Odd(), scorer=prediction))
     work = [Work(0, [{"value": 1.0}, {"do": "kill once", "folder": str(tmp_path), "value": 2.0}])]
     assert scores(run(worker, work)[0]) == [[1.0] * 3, [2.0] * 3]
 
 
-def test_out_of_memory_is_a_failed_fit(worker: WorkerProcesses) -> None:
+def test_out_of_memory_is_a_failed_fit(run: Any, worker: WorkerProcesses) -> None:
     worker.start(task(Odd(), scorer=prediction))
     done = run(worker, [Work(0, [{"do": "memory"}, {"value": 2.0}])])
     assert all("MemoryError" in evaluation["fit_error"] for evaluation in done[0].evaluations[0])
     assert scores(done[0])[1] == [2.0] * 3
 
 
-def test_kills_at_random_times() -> None:
+def test_kills_at_random_times(run: Any) -> None:
     """Workers are killed whenever they are seen; every piece of work is answered once, and rightly."""
     work = [Work(i, [{"alpha": 10.0 ** (i % 5)}]) for i in range(400)]
     local = InProcess()
@@ -310,7 +294,7 @@ def test_workers_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
 # Errors and output
 
 
-def test_errors_that_cannot_be_sent(worker: WorkerProcesses) -> None:
+def test_errors_that_cannot_be_sent(run: Any, worker: WorkerProcesses) -> None:
     worker.start(task(Odd(), scorer=prediction))
     done = run(worker, [Work(0, [{"do": "raise"}, {"value": 1.0}])])
     assert all("Unsendable" in evaluation["fit_error"] for evaluation in done[0].evaluations[0])
@@ -334,14 +318,14 @@ def test_what_cannot_be_sent_is_said_at_the_start(worker: WorkerProcesses) -> No
         worker.start(task(fit_params={"lock": threading.Lock()}))
 
 
-def test_output_breaks_nothing(worker: WorkerProcesses, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_breaks_nothing(run: Any, worker: WorkerProcesses, capfd: pytest.CaptureFixture[str]) -> None:
     worker.start(task(Odd(), scorer=prediction))
     done = run(worker, [Work(0, [{"do": "print", "value": 2.0}])])
     assert scores(done[0]) == [[2.0] * 3]
     assert capfd.readouterr().out.count("x") >= 300_000
 
 
-def test_threads_are_shared() -> None:
+def test_threads_are_shared(run: Any) -> None:
     from manyfit._native import core
 
     executor = WorkerProcesses(core.default_threads())
@@ -361,7 +345,7 @@ def test_number_of_workers(bad: Any) -> None:
 # Interrupts and the end
 
 
-def test_interrupt_loses_nothing(workers: WorkerProcesses) -> None:
+def test_interrupt_loses_nothing(run: Any, workers: WorkerProcesses) -> None:
     """Interrupts at random moments of wait: each piece of work is still answered exactly once."""
 
     def interrupt(number: int, frame: Any) -> None:
@@ -397,7 +381,7 @@ def test_interrupt_loses_nothing(workers: WorkerProcesses) -> None:
     assert interrupts > 10
 
 
-def test_ctrl_c_does_not_reach_workers(worker: WorkerProcesses) -> None:
+def test_ctrl_c_does_not_reach_workers(run: Any, worker: WorkerProcesses) -> None:
     worker.start(task())
     run(worker, WORK[:2])
     for pid in worker.pids:

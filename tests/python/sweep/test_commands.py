@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import runpy
 import signal
@@ -574,30 +573,10 @@ def test_dask_computes_the_same_study(
     same(trials(tmp_path / "sweep.db"), trials(done[0] / "sweep.db"))
 
 
-def test_a_terminal_gets_a_bar_and_its_cursor_back(write: Write, tmp_path: Path) -> None:
+def test_a_terminal_gets_a_bar_and_its_cursor_back(write: Write, tmp_path: Path, terminal: Any) -> None:
     write(RIDGE)
-    ours, theirs = pty.openpty()
-    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "manyfit", "sweep", "run", "sweep.yaml"],
-        cwd=tmp_path,
-        env=inherited | {"COLUMNS": "100", "LINES": "24", "TERM": "xterm-256color"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        sent = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux's way to say that the other side has gone
-                break
-            sent += piece
-            if not piece:
-                break
-    os.close(ours)
-    text = sent.decode()
-    assert process.returncode == 0, text
+    command = [sys.executable, "-W", "error", "-m", "manyfit", "sweep", "run", "sweep.yaml"]
+    status, text = terminal(command, tmp_path, COLUMNS="100")
+    assert status == 0, text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert "24 of 24 trials: 24 complete" in text

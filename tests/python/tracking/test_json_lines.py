@@ -11,25 +11,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
 from manyfit.tracking import JsonLines
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def told(study: optuna.Study, n: int = 1, **more: Any) -> list[FrozenTrial]:
-    """Tell trials to a study, and return them as a search hands them to its callbacks."""
-    before = len(study.trials)
-    for i in range(n):
-        arguments = {
-            "params": {"a": 0.5},
-            "distributions": {"a": FloatDistribution(0, 1)},
-            "value": float(i),
-        } | more
-        study.add_trial(create_trial(**arguments))
-    return study.trials[before:]
 
 
 @pytest.fixture
@@ -53,11 +39,11 @@ def numbers(path: Path) -> list[int]:
     return [line["number"] for line in lines(path)]
 
 
-def test_content(study: optuna.Study, path: Path) -> None:
+def test_content(tell: Any, study: optuna.Study, path: Path) -> None:
     log = JsonLines(path)
-    log.on_batch_end(study, told(study, 2))
-    failed = told(study, state=TrialState.FAIL, value=None, user_attrs={"error": "Trace\nback"})
-    odd = told(
+    log.on_batch_end(study, tell(study, 2))
+    failed = tell(study, state=TrialState.FAIL, value=None, user_attrs={"error": "Trace\nback"})
+    odd = tell(
         study,
         value=math.inf,
         intermediate_values={0: math.nan, 5: 1.0},
@@ -81,9 +67,9 @@ def test_content(study: optuna.Study, path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, "newline", "all but newline of two"])
-def test_resume_after_a_kill(cut: Any, study: optuna.Study, path: Path) -> None:
+def test_resume_after_a_kill(tell: Any, cut: Any, study: optuna.Study, path: Path) -> None:
     log = JsonLines(path)
-    log.on_batch_end(study, told(study, 3))
+    log.on_batch_end(study, tell(study, 3))
     whole = path.read_bytes()
     if cut == "newline":
         path.write_bytes(whole[:-1])
@@ -91,16 +77,16 @@ def test_resume_after_a_kill(cut: Any, study: optuna.Study, path: Path) -> None:
         path.write_bytes(b"\n".join(whole.split(b"\n")[:2]))
     else:
         path.write_bytes(whole[: len(whole) - cut])
-    missed = told(study, 2)  # committed, and not appended
+    missed = tell(study, 2)  # committed, and not appended
     log = JsonLines(path)
-    log.on_batch_end(study, told(study, 1))
+    log.on_batch_end(study, tell(study, 1))
     assert numbers(path) == list(range(6))
     log.on_batch_end(study, missed)
     assert numbers(path) == list(range(6))
 
 
-def test_last_batch_missed(study: optuna.Study, path: Path) -> None:
-    told(study, 3)
+def test_last_batch_missed(tell: Any, study: optuna.Study, path: Path) -> None:
+    tell(study, 3)
 
     class Search:
         study_ = study
@@ -109,12 +95,12 @@ def test_last_batch_missed(study: optuna.Study, path: Path) -> None:
     assert numbers(path) == [0, 1, 2]
 
 
-def test_studies_share_a_file(study: optuna.Study, path: Path) -> None:
+def test_studies_share_a_file(tell: Any, study: optuna.Study, path: Path) -> None:
     log = JsonLines(path)
     other = optuna.create_study(study_name="other")
     again = optuna.create_study(study_name="größe")  # a later one, of the same name
     for each in (study, other, again, study):
-        log.on_batch_end(each, told(each, 1))
+        log.on_batch_end(each, tell(each, 1))
     assert [(line["study"], line["number"]) for line in lines(path)] == [
         ("größe", 0),
         ("other", 0),
@@ -129,25 +115,25 @@ def test_with_optunas_own_optimize(path: Path) -> None:
     assert numbers(path) == [0, 1, 2]
 
 
-def test_full_disk(study: optuna.Study, path: Path) -> None:
+def test_full_disk(tell: Any, study: optuna.Study, path: Path) -> None:
     log = JsonLines(path)
-    log.on_batch_end(study, told(study, 2))
+    log.on_batch_end(study, tell(study, 2))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limits[1]))
     try:
         with pytest.warns(
             RuntimeWarning, match=r"JsonLines\('.*log.jsonl'\): not recorded, .* File too large"
         ):
-            log.on_batch_end(study, told(study, 2))
+            log.on_batch_end(study, tell(study, 2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    log.on_batch_end(study, told(study, 1))
+    log.on_batch_end(study, tell(study, 1))
     assert numbers(path) == [0, 1, 2, 3, 4]
 
 
-def test_lines_of_others_stay(study: optuna.Study, path: Path) -> None:
+def test_lines_of_others_stay(tell: Any, study: optuna.Study, path: Path) -> None:
     path.write_text('not json\n[1]\n{"study": "größe"}\n')
-    JsonLines(path).on_batch_end(study, told(study, 1))
+    JsonLines(path).on_batch_end(study, tell(study, 1))
     text = path.read_text().splitlines()
     assert text[:3] == ["not json", "[1]", '{"study": "größe"}']
     assert json.loads(text[3])["number"] == 0

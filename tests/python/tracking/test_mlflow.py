@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 # MLflow's own code under this SQLAlchemy and this pydantic.
 pytestmark = [
@@ -52,18 +51,6 @@ class Search:
         self.n_trials_ = len(study.trials)
 
 
-def tell(study: optuna.Study, n: int = 1, **more: Any) -> list[optuna.trial.FrozenTrial]:
-    before = len(study.trials)
-    for i in range(n):
-        arguments = {
-            "params": {"a": 0.5},
-            "distributions": {"a": FloatDistribution(0, 1)},
-            "value": float(i),
-        } | more
-        study.add_trial(create_trial(**arguments))
-    return study.trials[before:]
-
-
 def runs(uri: str, experiment: str) -> tuple[list[Any], list[Any]]:
     client = mlflow.MlflowClient(tracking_uri=uri)
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
@@ -73,7 +60,7 @@ def runs(uri: str, experiment: str) -> tuple[list[Any], list[Any]]:
     )
 
 
-def test_content(uri: str, tmp_path: Path) -> None:
+def test_content(tell: Any, uri: str, tmp_path: Path) -> None:
     study = optuna.create_study(study_name="it's größe")
     tracker = MLflow(uri, "content")
     attrs = {
@@ -116,7 +103,7 @@ def test_content(uri: str, tmp_path: Path) -> None:
     verify_file(path)
 
 
-def test_resume_after_a_kill(uri: str) -> None:
+def test_resume_after_a_kill(tell: Any, uri: str) -> None:
     study = optuna.create_study(study_name="s")
     tracker = MLflow(uri, "resume")
     tracker.on_batch_end(study, tell(study, 2))
@@ -133,7 +120,7 @@ def test_resume_after_a_kill(uri: str) -> None:
     assert torn.info.run_id not in [run.info.run_id for run in trials]
 
 
-def test_model_that_cannot_be_exported(uri: str) -> None:
+def test_model_that_cannot_be_exported(tell: Any, uri: str) -> None:
     from sklearn.gaussian_process import GaussianProcessRegressor
 
     study = optuna.create_study(study_name="s")
@@ -144,7 +131,7 @@ def test_model_that_cannot_be_exported(uri: str) -> None:
     assert parent.info.status == "FINISHED"
 
 
-def test_a_store_that_fails_stops_no_search(tmp_path: Path) -> None:
+def test_a_store_that_fails_stops_no_search(tell: Any, tmp_path: Path) -> None:
     study = optuna.create_study(study_name="s")
     tracker = MLflow("ftp://nowhere")
     for _ in range(2):
