@@ -6,8 +6,15 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import optuna
 import pytest
+from numpy.typing import NDArray
+from optuna.distributions import FloatDistribution
+from sklearn.datasets import make_regression
 
+from manyfit.linear_model import Ridge
+from manyfit.model_selection import OptunaSearchCV
 from manyfit.model_selection._executor import Done, Task, Work, perform
 from manyfit.model_selection._stores import MemoryStore
 
@@ -90,3 +97,44 @@ def run() -> Callable[[Any, list[Work]], dict[int, Done]]:
         return done
 
     return run
+
+
+SPACE = {"alpha": FloatDistribution(1e-3, 1e3, log=True), "fit_intercept": [True, False]}
+
+
+@pytest.fixture(scope="session")
+def data() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    X, y = make_regression(60, 4, noise=20.0, random_state=0)
+    return X, y
+
+
+@pytest.fixture
+def search() -> Callable[..., OptunaSearchCV]:
+    """``search(**settings)``: a search of 40 trials in batches of 4, of a Ridge unless told otherwise."""
+
+    def search(**settings: Any) -> OptunaSearchCV:
+        settings = {"n_trials": 40, "random_state": 3, "batch_size": 4, "lag": 8, **settings}
+        return OptunaSearchCV(settings.pop("estimator", Ridge()), settings.pop("space", SPACE), **settings)
+
+    return search
+
+
+@pytest.fixture
+def told() -> Callable[[optuna.Study], list[Any]]:
+    """``told(study)``: what must be the same of two equal studies."""
+
+    def told(study: optuna.Study) -> list[Any]:
+        return [
+            (
+                t.number,
+                t.state,
+                t.params,
+                t.values,
+                t.intermediate_values,
+                t.constraints,
+                t.user_attrs.get("test_scores"),
+            )
+            for t in study.trials
+        ]
+
+    return told

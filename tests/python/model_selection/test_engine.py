@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import signal
 import subprocess
 import sys
 import textwrap
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.datasets import make_regression
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import Ridge as TheirRidge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
 
 from manyfit.linear_model import Ridge
-from manyfit.model_selection import OptunaSearchCV
 from manyfit.model_selection._sampling import seed_of
 from manyfit.model_selection._workers import WorkerProcesses
 
 SPACE = {"alpha": FloatDistribution(1e-3, 1e3, log=True), "fit_intercept": [True, False]}
 Data = tuple[NDArray[np.float64], NDArray[np.float64]]
-
-
-@pytest.fixture(scope="module")
-def data() -> Data:
-    X, y = make_regression(60, 4, noise=20.0, random_state=0)
-    return X, y
 
 
 class Fussy(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -63,27 +49,6 @@ class Fussy(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return np.nan if self.level > 0.5 and self.bad == "nan" else self.level
 
 
-def told(study: optuna.Study) -> list[Any]:
-    """What must be the same of two equal studies."""
-    return [
-        (
-            t.number,
-            t.state,
-            t.params,
-            t.values,
-            t.intermediate_values,
-            t.constraints,
-            t.user_attrs.get("test_scores"),
-        )
-        for t in study.trials
-    ]
-
-
-def search(**settings: Any) -> OptunaSearchCV:
-    settings = {"n_trials": 40, "random_state": 3, "batch_size": 4, "lag": 8, **settings}
-    return OptunaSearchCV(settings.pop("estimator", Ridge()), settings.pop("space", SPACE), **settings)
-
-
 SAMPLERS: dict[str, Callable[[], Any]] = {
     "default": lambda: None,
     "random": optuna.samplers.RandomSampler,
@@ -100,7 +65,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalW
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_study_follows_from_its_seed_whatever_the_number_of_slots(
-    data: Data, scrambled: Any, sampler: str
+    search: Any, told: Any, data: Data, scrambled: Any, sampler: str
 ) -> None:
     expected = told(search(sampler=SAMPLERS[sampler]()).fit(*data).study_)
     for slots in (1, 2, 3):
@@ -111,7 +76,7 @@ def test_a_study_follows_from_its_seed_whatever_the_number_of_slots(
         assert executor.closed is False
 
 
-def test_worker_processes_write_the_same_study(data: Data) -> None:
+def test_worker_processes_write_the_same_study(search: Any, told: Any, data: Data) -> None:
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4)
     expected = told(search(pruner=pruner, n_trials=24).fit(*data).study_)
     found = search(pruner=pruner, n_trials=24, executor=WorkerProcesses(2)).fit(*data)
@@ -119,15 +84,15 @@ def test_worker_processes_write_the_same_study(data: Data) -> None:
     assert {t.state for t in found.trials_} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
-def test_another_seed_is_another_study(data: Data) -> None:
+def test_another_seed_is_another_study(search: Any, told: Any, data: Data) -> None:
     assert told(search().fit(*data).study_) != told(search(random_state=4).fit(*data).study_)
 
 
-def test_a_longer_study_begins_as_a_shorter_one(data: Data) -> None:
+def test_a_longer_study_begins_as_a_shorter_one(search: Any, told: Any, data: Data) -> None:
     assert told(search(n_trials=40).fit(*data).study_)[:24] == told(search(n_trials=24).fit(*data).study_)
 
 
-def test_the_seed_may_be_the_samplers(data: Data) -> None:
+def test_the_seed_may_be_the_samplers(search: Any, told: Any, data: Data) -> None:
     def study(seed: int) -> list[Any]:
         sampler = optuna.samplers.TPESampler(seed=seed)
         return told(search(sampler=sampler, random_state=None).fit(*data).study_)
@@ -136,7 +101,7 @@ def test_the_seed_may_be_the_samplers(data: Data) -> None:
     assert study(1) != study(2)
 
 
-def test_the_users_sampler_is_left_alone(data: Data) -> None:
+def test_the_users_sampler_is_left_alone(search: Any, data: Data) -> None:
     sampler = optuna.samplers.RandomSampler(seed=1)
     before = sampler._rng.rng.get_state()[1].tolist()  # type: ignore[union-attr]
     search(sampler=sampler).fit(*data)
@@ -148,7 +113,7 @@ def test_the_users_sampler_is_left_alone(data: Data) -> None:
     ("batch_size", "lag", "most"), [(4, 0, 1), (4, 3, 1), (4, 4, 2), (4, 11, 3), (1, 2, 3)]
 )
 def test_the_lag_says_how_many_batches_are_under_way(
-    data: Data, scrambled: Any, batch_size: int, lag: int, most: int
+    search: Any, data: Data, scrambled: Any, batch_size: int, lag: int, most: int
 ) -> None:
     executor = scrambled(5)
     search(executor=executor, batch_size=batch_size, lag=lag).fit(*data)
@@ -156,7 +121,7 @@ def test_the_lag_says_how_many_batches_are_under_way(
     assert set(executor.sizes) == {batch_size}
 
 
-def test_a_trial_sees_the_results_below_its_lag_alone(data: Data, scrambled: Any) -> None:
+def test_a_trial_sees_the_results_below_its_lag_alone(search: Any, data: Data, scrambled: Any) -> None:
     seen: list[tuple[int, int, int]] = []
 
     class Watching(optuna.samplers.RandomSampler):
@@ -174,7 +139,9 @@ def test_a_trial_sees_the_results_below_its_lag_alone(data: Data, scrambled: Any
     assert seen == [(n, max(0, n // 4 * 4 - 8), n - max(0, n // 4 * 4 - 8)) for n in range(22)]
 
 
-def test_trials_of_other_estimators_are_handed_out_one_by_one(data: Data, scrambled: Any) -> None:
+def test_trials_of_other_estimators_are_handed_out_one_by_one(
+    search: Any, data: Data, scrambled: Any
+) -> None:
     executor = scrambled(3)
     found = search(estimator=TheirRidge(), executor=executor, n_trials=12).fit(*data)
     assert executor.sizes == [1] * 12
@@ -189,7 +156,7 @@ def test_trials_of_other_estimators_are_handed_out_one_by_one(data: Data, scramb
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_study_that_was_killed_and_resumed_equals_one_that_was_not(
-    data: Data, scrambled: Any, kept: Any, sampler: str, slots: int
+    search: Any, told: Any, data: Data, scrambled: Any, kept: Any, sampler: str, slots: int
 ) -> None:
     expected = told(search(sampler=SAMPLERS[sampler]()).fit(*data).study_)
     store = kept()
@@ -208,7 +175,7 @@ def test_a_study_that_was_killed_and_resumed_equals_one_that_was_not(
     assert list(found.cv_results_["number"]) == list(range(40))
 
 
-def test_a_finished_study_is_read_again_and_completed(data: Data, kept: Any) -> None:
+def test_a_finished_study_is_read_again_and_completed(search: Any, told: Any, data: Data, kept: Any) -> None:
     store = kept()
     first = search(storage=store, n_trials=20).fit(*data)
     again = search(storage=store, n_trials=20).fit(*data)
@@ -219,7 +186,7 @@ def test_a_finished_study_is_read_again_and_completed(data: Data, kept: Any) -> 
     assert told(more.study_) == told(search().fit(*data).study_)
 
 
-def test_a_resumed_study_keeps_its_schedule(data: Data, kept: Any) -> None:
+def test_a_resumed_study_keeps_its_schedule(search: Any, told: Any, data: Data, kept: Any) -> None:
     store = kept()
     search(storage=store, n_trials=8).fit(*data)
     resumed = search(storage=store, n_trials=16, batch_size="auto", lag="auto", random_state=None).fit(*data)
@@ -228,14 +195,16 @@ def test_a_resumed_study_keeps_its_schedule(data: Data, kept: Any) -> None:
         search(storage=store, batch_size=5).fit(*data)
 
 
-def test_writes_are_in_the_order_of_numbers_by_batches(data: Data, scrambled: Any, kept: Any) -> None:
+def test_writes_are_in_the_order_of_numbers_by_batches(
+    search: Any, data: Data, scrambled: Any, kept: Any
+) -> None:
     store = kept()
     search(storage=store, executor=scrambled(3)).fit(*data)
     assert [number for write in store.writes for number in write] == list(range(40))
     assert {len(write) % 4 for write in store.writes} == {0}
 
 
-def test_a_study_of_optunas_own_is_a_warm_start(data: Data) -> None:
+def test_a_study_of_optunas_own_is_a_warm_start(search: Any, data: Data) -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=1))
 
     def objective(trial: optuna.Trial) -> float:
@@ -263,7 +232,7 @@ def test_a_study_of_optunas_own_is_a_warm_start(data: Data) -> None:
     assert np.isfinite(found.cv_results_["split0_test_score"][30:]).all()
 
 
-def test_a_study_grows_with_every_fit(data: Data) -> None:
+def test_a_study_grows_with_every_fit(search: Any, data: Data) -> None:
     study = optuna.create_study(direction="maximize")
     for n in (1, 2):
         search(study=study, n_trials=6).fit(*data)
@@ -271,7 +240,7 @@ def test_a_study_grows_with_every_fit(data: Data) -> None:
     assert len({t.params["alpha"] for t in study.trials}) == 12
 
 
-def test_trials_of_other_parameters_in_a_study_have_no_row(data: Data) -> None:
+def test_trials_of_other_parameters_in_a_study_have_no_row(search: Any, data: Data) -> None:
     study = optuna.create_study(direction="maximize")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     found = search(study=study, n_trials=6).fit(*data)
@@ -285,7 +254,7 @@ def test_trials_of_other_parameters_in_a_study_have_no_row(data: Data) -> None:
 @pytest.mark.parametrize("sampler", ["grid", "brute force"])
 @pytest.mark.parametrize("slots", [1, 3])
 def test_samplers_that_try_everything_end_the_search(
-    data: Data, scrambled: Any, sampler: str, slots: int, caplog: pytest.LogCaptureFixture
+    search: Any, data: Data, scrambled: Any, sampler: str, slots: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     space = {"alpha": [0.1, 1.0, 10.0], "fit_intercept": [True, False]}
     grid = optuna.samplers.GridSampler(space)
@@ -301,7 +270,7 @@ def test_samplers_that_try_everything_end_the_search(
     assert all(t.state == TrialState.COMPLETE for t in found.study_.trials)
 
 
-def test_brute_force_over_a_conditional_space(data: Data) -> None:
+def test_brute_force_over_a_conditional_space(search: Any, data: Data) -> None:
     def space(trial: Any) -> dict[str, Any]:
         solver = trial.suggest_categorical("solver", ["svd", "cholesky"])
         alpha = trial.suggest_int("power", 0, 2 if solver == "svd" else 4)
@@ -311,7 +280,9 @@ def test_brute_force_over_a_conditional_space(data: Data) -> None:
     assert len({tuple(sorted(p.items())) for p in found.cv_results_["params"]}) == len(found.trials_) == 8
 
 
-def test_a_timeout_ends_the_search(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_ends_the_search(
+    search: Any, told: Any, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from manyfit.model_selection import _engine
 
     clock = iter(range(1000))
@@ -321,12 +292,12 @@ def test_a_timeout_ends_the_search(data: Data, monkeypatch: pytest.MonkeyPatch) 
     assert told(found.study_) == told(search().fit(*data).study_)[: found.n_trials_]
 
 
-def test_without_an_end_there_is_no_search(data: Data) -> None:
+def test_without_an_end_there_is_no_search(search: Any, data: Data) -> None:
     with pytest.raises(ValueError, match="n_trials or timeout must be given, got None for both"):
         search(n_trials=None).fit(*data)
 
 
-def test_callbacks_may_stop_the_search(data: Data, kept: Any) -> None:
+def test_callbacks_may_stop_the_search(search: Any, told: Any, data: Data, kept: Any) -> None:
     store = kept()
     calls = []
 
@@ -342,7 +313,7 @@ def test_callbacks_may_stop_the_search(data: Data, kept: Any) -> None:
     assert told(more.study_) == told(search().fit(*data).study_)
 
 
-def test_optunas_own_callback(data: Data) -> None:
+def test_optunas_own_callback(search: Any, data: Data) -> None:
     found = search(callbacks=[optuna.study.MaxTrialsCallback(8)]).fit(*data)
     assert found.n_trials_ == 8
 
@@ -350,7 +321,7 @@ def test_optunas_own_callback(data: Data) -> None:
 # --- failures ---
 
 
-def test_a_fit_that_fails_marks_its_trial(data: Data) -> None:
+def test_a_fit_that_fails_marks_its_trial(search: Any, data: Data) -> None:
     with pytest.warns(
         FitFailedWarning, match=r"of 24 trials failed and have no score(.|\n)*ArithmeticError: level 0"
     ):
@@ -366,7 +337,7 @@ def test_a_fit_that_fails_marks_its_trial(data: Data) -> None:
     assert found.best_params_["level"] == max(t.params["level"] for t in found.trials_ if t not in failed)
 
 
-def test_a_number_stands_for_the_score_of_a_fit_that_failed(data: Data) -> None:
+def test_a_number_stands_for_the_score_of_a_fit_that_failed(search: Any, data: Data) -> None:
     with pytest.warns(FitFailedWarning):
         found = search(
             estimator=Fussy(), space={"level": FloatDistribution(0, 1)}, n_trials=24, error_score=-7.0
@@ -377,13 +348,13 @@ def test_a_number_stands_for_the_score_of_a_fit_that_failed(data: Data) -> None:
     assert all("ArithmeticError" in t.user_attrs["error"] for t in failed)
 
 
-def test_a_fit_that_fails_raises_where_it_is_told_to(data: Data) -> None:
+def test_a_fit_that_fails_raises_where_it_is_told_to(search: Any, data: Data) -> None:
     with pytest.raises(ArithmeticError, match="is too much"):
         search(estimator=Fussy(), space={"level": FloatDistribution(0, 1)}, error_score="raise").fit(*data)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
-def test_a_score_that_is_nan_marks_its_trial(data: Data) -> None:
+def test_a_score_that_is_nan_marks_its_trial(search: Any, data: Data) -> None:
     found = search(estimator=Fussy(bad="nan"), space={"level": FloatDistribution(0, 1)}, n_trials=24).fit(
         *data
     )
@@ -395,13 +366,13 @@ def test_a_score_that_is_nan_marks_its_trial(data: Data) -> None:
 @pytest.mark.parametrize(
     ("estimator", "scoring"), [(Ridge(), "roc_auc"), (TheirRidge(), "roc_auc"), (Ridge(), ["roc_auc", "r2"])]
 )
-def test_a_metric_the_estimator_cannot_give(data: Data, estimator: Any, scoring: Any) -> None:
+def test_a_metric_the_estimator_cannot_give(search: Any, data: Data, estimator: Any, scoring: Any) -> None:
     message = r"all 8 trials failed(.|\n)*the score '(score|roc_auc)' is NaN on splits 0, 1, 2, 3, 4:(.|\n)*Traceback"
     with pytest.raises(ValueError, match=message):
         search(estimator=estimator, scoring=scoring, refit="roc_auc", n_trials=8).fit(*data)
 
 
-def test_warnings_of_fits_reach_the_user(data: Data) -> None:
+def test_warnings_of_fits_reach_the_user(search: Any, data: Data) -> None:
     class Warning(Fussy):
         def fit(self, X: Any, y: Any) -> Any:
             warnings.warn("look here", UserWarning, stacklevel=2)
@@ -411,12 +382,12 @@ def test_warnings_of_fits_reach_the_user(data: Data) -> None:
         search(estimator=Warning(), space={"level": FloatDistribution(0, 0.4)}, n_trials=4).fit(*data)
 
 
-def test_all_trials_failing_shows_the_first_one(data: Data) -> None:
+def test_all_trials_failing_shows_the_first_one(search: Any, data: Data) -> None:
     with pytest.raises(ValueError, match=r"OptunaSearchCV: all 8 trials failed(.|\n)*ArithmeticError: level"):
         search(estimator=Fussy(), space={"level": FloatDistribution(0.6, 1)}, n_trials=8).fit(*data)
 
 
-def test_what_no_worker_could_finish_is_failed(data: Data) -> None:
+def test_what_no_worker_could_finish_is_failed(search: Any, data: Data) -> None:
     from manyfit.model_selection._executor import Done, InProcess
 
     class Dying(InProcess):
@@ -429,7 +400,7 @@ def test_what_no_worker_could_finish_is_failed(data: Data) -> None:
     assert [t.number for t in found.trials_ if t.state == TrialState.FAIL] == [4, 5, 6, 7]
 
 
-def test_a_parameter_out_of_its_range_fails_alone(data: Data) -> None:
+def test_a_parameter_out_of_its_range_fails_alone(search: Any, data: Data) -> None:
     with pytest.warns(FitFailedWarning, match="alpha must be >= 0"):
         found = search(space={"alpha": [1.0, -1.0, 2.0]}, n_trials=16).fit(*data)
     assert {t.params["alpha"] for t in found.trials_ if t.state == TrialState.FAIL} == {-1.0}
@@ -439,7 +410,7 @@ def test_a_parameter_out_of_its_range_fails_alone(data: Data) -> None:
 # --- quiet ---
 
 
-def test_optunas_logging_stays_as_it_was(data: Data, caplog: pytest.LogCaptureFixture) -> None:
+def test_optunas_logging_stays_as_it_was(search: Any, data: Data, caplog: pytest.LogCaptureFixture) -> None:
     level = optuna.logging.get_verbosity()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.INFO)
@@ -455,7 +426,7 @@ def test_optunas_logging_stays_as_it_was(data: Data, caplog: pytest.LogCaptureFi
         optuna.logging.set_verbosity(level)
 
 
-def test_a_line_for_each_batch(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_for_each_batch(search: Any, data: Data, capsys: pytest.CaptureFixture[str]) -> None:
     search(n_trials=10, verbose=1).fit(*data)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": best")[0] for line in lines] == [
@@ -522,7 +493,7 @@ def test_ctrl_c_once_and_twice(places: tuple[int, ...], said: str) -> None:
     assert "finishing the 1 trials that are running; Ctrl-C again stops now" in done.stderr
 
 
-def test_a_handler_of_the_users_own_stays(data: Data) -> None:
+def test_a_handler_of_the_users_own_stays(search: Any, data: Data) -> None:
     met = []
     usual = signal.signal(signal.SIGINT, lambda signum, frame: met.append(signum))
     try:
@@ -539,7 +510,7 @@ def test_a_handler_of_the_users_own_stays(data: Data) -> None:
     assert not found.interrupted_
 
 
-def test_an_interrupt_in_a_callback_finishes_what_runs(data: Data) -> None:
+def test_an_interrupt_in_a_callback_finishes_what_runs(search: Any, data: Data) -> None:
     def callback(study: Any, trial: Any) -> None:
         if trial.number == 7:
             raise KeyboardInterrupt
@@ -552,147 +523,6 @@ def test_an_interrupt_in_a_callback_finishes_what_runs(data: Data) -> None:
 # --- integers, large numbers ---
 
 
-def test_many_workers_and_few_trials(data: Data, scrambled: Any) -> None:
+def test_many_workers_and_few_trials(search: Any, data: Data, scrambled: Any) -> None:
     found = search(executor=scrambled(8), n_trials=1, space={"max_iter": IntDistribution(1, 5)}).fit(*data)
     assert found.n_trials_ == 1
-
-
-# --- storage ---
-
-
-def test_a_study_in_a_file(data: Data, tmp_path: Path, scrambled: Any) -> None:
-    expected = told(search().fit(*data).study_)
-    path = str(tmp_path / "study.db")
-    with pytest.raises(RuntimeError, match="killed"):
-        search(storage=path, executor=scrambled(3, dies_after=4)).fit(*data)
-    begun = optuna.load_study(study_name=None, storage=f"sqlite:///{path}")
-    assert 0 < len(begun.trials) < 40
-    assert {t.state for t in begun.trials} == {TrialState.COMPLETE}
-    found = search(storage=path, executor=scrambled(2)).fit(*data)
-    assert told(found.study_) == expected
-    assert told(optuna.load_study(study_name=None, storage=f"sqlite:///{path}")) == expected
-    again = pickle.loads(pickle.dumps(found))
-    assert again.study_.best_value == found.best_score_
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"space": {"alpha": [1.0, 2.0]}}, "made by another search(.|\n)*space.alpha"),
-        (
-            {"objectives": ["r2"]},
-            "made by another search(.|\n)*objectives: .'score'. in the study, .'r2'. here",
-        ),
-        ({"scoring": "r2"}, "made by another search(.|\n)*objectives"),
-        ({"cv": 3}, "made by another search(.|\n)*splits: 5 in the study, 3 here"),
-        ({"estimator": TheirRidge(), "space": {"alpha": [1.0]}}, "estimator|space"),
-        ({"directions": ["minimize"]}, "directions"),
-    ],
-)
-def test_a_study_of_another_search_is_refused(
-    data: Data, tmp_path: Path, settings: dict[str, Any], message: str
-) -> None:
-    path = str(tmp_path / "study.db")
-    search(storage=path, n_trials=4).fit(*data)
-    with pytest.raises(ValueError, match=message):
-        search(storage=path, **settings).fit(*data)
-    X, y = data
-    with pytest.raises(ValueError, match="made by another search(.|\n)*data.checksum"):
-        search(storage=path).fit(X + 1, y)
-    assert search(storage=path, n_trials=8).fit(X, y).n_trials_ == 8
-
-
-def test_a_study_of_optunas_own_in_a_file_is_completed(data: Data, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'optuna.db'}"
-    study = optuna.create_study(direction="maximize", storage=url, study_name="theirs")
-    study.optimize(lambda trial: trial.suggest_float("alpha", 1e-3, 1e3, log=True), n_trials=5)
-    study.ask()  # left running
-    study.enqueue_trial({"alpha": 7.0, "fit_intercept": False})
-    found = search(storage=url, n_trials=12).fit(*data)
-    assert found.n_trials_ == len(found.study_.trials) == 12
-    states = [t.state for t in found.study_.trials]
-    assert states == [TrialState.COMPLETE] * 5 + [TrialState.FAIL] + [TrialState.COMPLETE] * 6
-    assert found.study_.trials[6].params == {"alpha": 7.0, "fit_intercept": False}
-    assert list(found.cv_results_["number"]) == list(range(6, 12))  # the first five lack a parameter
-    before = told(found.study_)
-    again = search(storage=url, n_trials=20).fit(*data)
-    assert told(again.study_)[:12] == before
-    assert again.n_trials_ == 20
-
-
-@pytest.mark.parametrize("storage", ["memory", "file"])
-def test_enqueued_trials_are_run_first(data: Data, tmp_path: Path, storage: str) -> None:
-    url = None if storage == "memory" else f"sqlite:///{tmp_path / 'optuna.db'}"
-    study = optuna.create_study(direction="maximize", storage=url)
-    for alpha in (3.0, 5.0):
-        study.enqueue_trial({"alpha": alpha, "fit_intercept": True})
-    found = search(study=study, n_trials=10).fit(*data)
-    assert len(study.trials) == found.n_trials_ == 10
-    assert {t.state for t in study.trials} == {TrialState.COMPLETE}
-    assert [t.params["alpha"] for t in study.trials[:2]] == [3.0, 5.0]
-    scores = found.cv_results_["mean_test_score"][:2]
-    np.testing.assert_array_equal(scores, [t.value for t in study.trials[:2]])
-    assert np.isfinite(found.cv_results_["split0_test_score"]).all()
-
-
-def test_choices_must_stay_those_of_the_study(data: Data) -> None:
-    study = optuna.create_study(direction="maximize")
-    study.optimize(lambda trial: trial.suggest_categorical("alpha", [1.0, 2.0]), n_trials=2)
-    with pytest.raises(
-        ValueError, match=r"space: alpha must be CategoricalDistribution.*as in the study, got Float"
-    ):
-        search(study=study).fit(*data)
-    with pytest.raises(
-        ValueError, match=r"alpha must be .*\(1.0, 2.0\)\) as in the study, got .*\(1.0, 3.0\)"
-    ):
-        search(study=study, space={"alpha": [1.0, 3.0]}).fit(*data)
-    assert len(study.trials) == 2
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"sampler": "tpe"}, "sampler must be an optuna BaseSampler or None, got 'tpe'"),
-        ({"study": "s"}, "study must be an optuna Study or None, got 's'"),
-        ({"study": optuna.Study, "storage": "x.db"}, "study must be an optuna Study or None"),
-        ({"n_trials": 0}, "n_trials"),
-        ({"timeout": -1.0}, "timeout"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"lag": -1}, "lag"),
-    ],
-)
-def test_bad_settings(data: Data, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
-        search(**settings).fit(*data)
-
-
-def test_a_study_of_other_directions_is_refused(data: Data) -> None:
-    with pytest.raises(
-        ValueError, match=r"study must have the directions \['maximize'\] of the objectives \(score\), got"
-    ):
-        search(study=optuna.create_study()).fit(*data)
-    with pytest.raises(ValueError, match="storage must be None where a study is given"):
-        search(study=optuna.create_study(direction="maximize"), storage="x.db").fit(*data)
-
-
-@pytest.mark.parametrize("form", ["sparse", "frame", "strings", "lists", "float32"])
-def test_any_data_can_be_told_apart_in_a_storage(data: Data, tmp_path: Path, form: str) -> None:
-    X, y = data
-    estimator: Any = Ridge()
-    space: dict[str, Any] = {"alpha": [0.1, 1.0, 10.0]}
-    letters = pd.DataFrame({"a": list("abcdef") * 10, "b": pd.Categorical(list("xyzzy") * 12)})
-    given: Any = {
-        "sparse": csr_array(X),
-        "frame": pd.DataFrame(X),
-        "strings": letters,
-        "lists": X.tolist(),
-        "float32": X.astype(np.float32),
-    }[form]
-    if form == "strings":
-        estimator = make_pipeline(OneHotEncoder(), TheirRidge())
-        space = {"ridge__alpha": [0.1, 1.0, 10.0]}
-    settings = {"estimator": estimator, "space": space, "storage": str(tmp_path / "study.db"), "cv": 3}
-    search(n_trials=4, **settings).fit(given, y)
-    assert search(n_trials=8, **settings).fit(given, y).n_trials_ == 8
-    with pytest.raises(ValueError, match="made by another search(.|\n)*data.checksum"):
-        search(n_trials=8, **settings).fit(given, y + 1)
