@@ -40,7 +40,9 @@ def binaries() -> Path | None:
     """Folder of PostgreSQL's programs."""
     found = shutil.which("initdb")
     folders = (
-        [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        [Path(found).resolve().parent]
+        if found
+        else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     )
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
 
@@ -107,7 +109,8 @@ def server() -> Iterator[Server]:
     programs = binaries()
     if programs is None:
         pytest.skip("PostgreSQL's programs (initdb, pg_ctl) are not installed")
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # a socket's path must be short
+    # Not below TMPDIR: a socket's path must be short, and the server's account must reach it.
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     try:
         server = Server(programs, folder)
         yield server
