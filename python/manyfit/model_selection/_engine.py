@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from manyfit.model_selection._evaluator import Evaluation
 from manyfit.model_selection._executor import Done, Executor, InProcess, Work
 from manyfit.model_selection._measures import MEASURES, Goals, score_of
+from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._pruning import Rungs
 from manyfit.model_selection._sampling import Exhausted, Sampling
 from manyfit.model_selection._space import Space
@@ -161,7 +162,7 @@ class Engine:
         self.callbacks = callbacks
         self.verbose = verbose
         self.interrupted = False
-        self.plan = ""
+        self.plans: dict[str, Plan] = {}  # by worker
         self._closing = False  # no more trials are asked
         self._stopping = False  # nor is work begun
         self._ready: list[tuple[int, int, int, Work, list[Member]]] = []  # a heap: by batch, then rung
@@ -333,7 +334,7 @@ class Engine:
 
     def _receive(self, done: Done) -> None:
         batch, members = self._under_way.pop(done.id)
-        self.plan = done.plan or self.plan
+        self.plans |= done.plans
         splits = self.rungs.splits(members[0].rung) or range(self.n_splits)
         for i, member in enumerate(members):
             if done.error is not None:
@@ -508,6 +509,11 @@ class Engine:
         except (ValueError, RuntimeError):
             pass  # none yet, or several objectives
         print(f"{self.owner}: trials {numbers}{total}: {', '.join([*counts, f'{self.seconds:.1f} s'])}")
+
+    @property
+    def plan(self) -> Plan:
+        """What all workers shared."""
+        return Plan.joined(self.plans.values())
 
     @property
     def seconds(self) -> float:

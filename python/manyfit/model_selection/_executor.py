@@ -6,6 +6,8 @@ in worker processes, or on other machines; it answers in any order, and each pie
 
 from __future__ import annotations
 
+import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,7 +81,7 @@ class Done:
     measures: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
-    plan: str = ""  # what the worker shared so far
+    plans: dict[str, Plan] = field(default_factory=dict)  # what each worker that took part has shared so far
 
 
 class Executor(Protocol):
@@ -143,7 +145,7 @@ def perform(evaluator: Evaluator, work: Work) -> Done:
         measures,
         None,
         perf_counter() - begin,
-        str(evaluator.plan),
+        {f"{socket.gethostname()}:{os.getpid()}": evaluator.plan},
     )
 
 

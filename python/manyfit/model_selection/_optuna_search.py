@@ -22,7 +22,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from manyfit.model_selection._executor import Executor, InProcess, Task
 from manyfit.model_selection._measures import MEASURES, Goals, read_goals
-from manyfit.model_selection._plan import Plan
 from manyfit.model_selection._population import is_ours
 from manyfit.model_selection._search import SharedSearch
 from manyfit.model_selection._space import Space
@@ -295,7 +294,7 @@ class OptunaSearchCV(SharedSearch):
                 self.trials_ = engine.trials
                 self.n_trials_ = len(engine.trials)
                 self.interrupted_ = engine.interrupted
-                self.plan_ = getattr(executor, "plan", None) or _Told(engine.plan)
+                self.plan_ = engine.plan
         finally:
             store.close()
         self.scorer_ = goals.scorer._scorers if isinstance(goals.scorer, _MultimetricScorer) else goals.scorer
@@ -533,14 +532,3 @@ class OptunaSearchCV(SharedSearch):
         routed = process_routing(self, "score", **params).scorer["score"] if _routing_enabled() else {}
         name = self._refit_name(self._goals())
         return float(self.scorer_[name](self.best_estimator_, X, y, **routed))
-
-
-class _Told(Plan):
-    """A plan that workers told in words."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text or super().__str__()

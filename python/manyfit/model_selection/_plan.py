@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 __all__ = ["Plan", "Share"]
@@ -58,6 +58,8 @@ class Plan:
         Fits by the way they were done.
     steps : dict of str to int
         How often a step of a pipeline was fitted, by the name of its class; candidates that begin alike share it.
+    workers : int
+        Among how many workers the fits were divided; what one has prepared does not serve another.
     seconds : float
         Wall-clock time of the search.
     estimate : float or None
@@ -67,6 +69,7 @@ class Plan:
     def __init__(self) -> None:
         self.shares: list[Share] = []
         self.steps: dict[str, int] = {}
+        self.workers = 1
         self.seconds = 0.0
         self.estimate: float | None = None
 
@@ -87,6 +90,25 @@ class Plan:
         self.shares.append(Share(how, what, why))
         return self.shares[-1]
 
+    @classmethod
+    def joined(cls, plans: Iterable[Plan]) -> Plan:
+        """One plan of those of several workers."""
+        plans = list(plans)
+        if len(plans) == 1:
+            return plans[0]
+        joined = cls()
+        joined.workers = max(1, len(plans))
+        for plan in plans:
+            for theirs in plan:
+                share = joined.share(theirs.how, theirs.what, theirs.why)
+                share.fits += theirs.fits
+                share.passes += theirs.passes
+                share.prepared |= theirs.prepared
+                share.seconds += theirs.seconds
+            for name, n in plan.steps.items():
+                joined.steps[name] = joined.steps.get(name, 0) + n
+        return joined
+
     def __iter__(self) -> Iterator[Share]:
         return iter(self.shares)
 
@@ -94,6 +116,8 @@ class Plan:
         parts = [str(share) for share in self.shares]
         if self.steps:
             parts.append("steps fitted: " + ", ".join(f"{name} {n}" for name, n in self.steps.items()))
+        if self.workers > 1:
+            parts.append(f"on {self.workers} workers")
         return "; ".join(parts) or "no fits"
 
     def __repr__(self) -> str:

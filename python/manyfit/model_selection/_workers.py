@@ -86,7 +86,7 @@ class Whole:
                 joined.evaluations.append(failed_evaluations(task, self.work, part.error))
                 joined.measures.append({})
             joined.seconds += part.seconds
-            joined.plan = part.plan or joined.plan
+            joined.plans |= part.plans
         return joined
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from manyfit.model_selection._plan import Plan
 from manyfit.sweep.file import Sweep
 from manyfit.sweep.progress import ProgressBar
 from manyfit.sweep.view import PATH, PLAN, RUNS, TEXT
@@ -61,7 +62,7 @@ class Watched:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._plans: dict[str, str] = {}
+        self._plans: dict[str, Plan] = {}
         self.slots = executor.slots
 
     def start(self, task: Task) -> None:
@@ -74,8 +75,7 @@ class Watched:
     def wait(self, timeout: float | None = None) -> list[Done]:
         done = self._executor.wait(timeout)
         for each in done:
-            if each.plan:
-                self._plans[str(getattr(each, "worker", ""))] = each.plan
+            self._plans |= each.plans
         return done
 
     def close(self, now: bool = False) -> None:
@@ -84,11 +84,7 @@ class Watched:
     @property
     def shared(self) -> str:
         """What was shared, in words."""
-        plan = getattr(self._executor, "plan", None)
-        if plan is not None:
-            return str(plan)
-        told = "; ".join(self._plans.values())
-        return f"{told} (in one of {self.slots} workers)" if told and self.slots > 1 else told
+        return str(Plan.joined(self._plans.values()))
 
 
 class Recorder:
@@ -126,7 +122,7 @@ class Recorder:
     def write(self, study: optuna.Study) -> None:
         self._at = monotonic()
         plan = self.executor.shared
-        if plan not in ("", "no fits", self._written):
+        if plan not in ("no fits", self._written):
             self._written = plan
             study.set_user_attr(f"{PLAN}:{self._run}", plan)
 

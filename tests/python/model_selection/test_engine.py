@@ -80,6 +80,8 @@ def test_worker_processes_write_the_same_study(search: Any, told: Any, data: Dat
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4)
     expected = told(search(pruner=pruner, n_trials=24).fit(*data).study_)
     found = search(pruner=pruner, n_trials=24, executor=WorkerProcesses(2)).fit(*data)
+    assert found.plan_.workers <= 2
+    assert found.plan_.fits >= 24
     assert told(found.study_) == expected
     assert {t.state for t in found.trials_} == {TrialState.COMPLETE, TrialState.PRUNED}
 

@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 from scipy.sparse import csr_array
+from sklearn.ensemble import BaggingRegressor
 from sklearn.linear_model import Ridge as TheirRidge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
 from manyfit.linear_model import Ridge
 
@@ -49,6 +50,10 @@ def test_a_study_in_a_file(search: Any, told: Any, data: Data, tmp_path: Path, s
         ({"cv": 3}, "made by another search(.|\n)*splits: 5 in the study, 3 here"),
         ({"estimator": TheirRidge(), "space": {"alpha": [1.0]}}, "estimator|space"),
         ({"directions": ["minimize"]}, "directions"),
+        (
+            {"estimator": Ridge(tol=1e-3, n_jobs=1)},
+            r"parameters.tol: absent in the study, 0.001 here(?!(.|\n)*n_jobs)",
+        ),
     ],
 )
 def test_a_study_of_another_search_is_refused(
@@ -61,7 +66,35 @@ def test_a_study_of_another_search_is_refused(
     X, y = data
     with pytest.raises(ValueError, match="made by another search(.|\n)*data.checksum"):
         search(storage=path).fit(X + 1, y)
-    assert search(storage=path, n_trials=8).fit(X, y).n_trials_ == 8
+    # What is searched, and what changes no result, may be another.
+    same = Ridge(alpha=7.0, fit_intercept=False, n_jobs=2)
+    assert search(storage=path, n_trials=8, estimator=same).fit(X, y).n_trials_ == 8
+
+
+@pytest.mark.parametrize(
+    ("here", "message"),
+    [
+        (make_pipeline(StandardScaler(with_mean=False), Ridge()), "standardscaler__with_mean: absent in"),
+        (make_pipeline(MinMaxScaler(), Ridge()), "steps"),
+        (Pipeline([("standardscaler", MinMaxScaler()), ("ridge", Ridge())]), "standardscaler: 'Standard"),
+        (make_pipeline(StandardScaler(), Ridge(alpha=np.ones(1))), None),
+        (make_pipeline(StandardScaler(), BaggingRegressor(Ridge(tol=0.1))), "steps"),
+    ],
+)
+def test_a_study_of_a_pipeline_of_other_steps_is_refused(
+    search: Any, data: Data, tmp_path: Path, here: Any, message: str | None
+) -> None:
+    path = str(tmp_path / "study.db")
+    settings = {"storage": path, "space": {"ridge__alpha": [1.0, 2.0]}}
+    search(estimator=make_pipeline(StandardScaler(), Ridge()), n_trials=1, **settings).fit(*data)
+    again = search(estimator=here, n_trials=2, **settings)
+    if message is None:
+        assert again.fit(*data).n_trials_ == 2
+        return
+    if "ridge" not in here.named_steps:
+        again.set_params(space={"baggingregressor__n_estimators": [1, 2]})
+    with pytest.raises(ValueError, match=f"parameters.{message}"):
+        again.fit(*data)
 
 
 def test_a_study_of_optunas_own_in_a_file_is_completed(
