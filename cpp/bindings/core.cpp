@@ -58,16 +58,19 @@ void bind_system(py::module_& m) {
                     py::arg("environment") = limits.environment, py::arg("set") = limits.set);
   });
   m.def("build_info", [] {
-    return py::dict(
-        py::arg("cpu_level") = MANYFIT_CPU_LEVEL, py::arg("compiler") = MANYFIT_COMPILER,
-        py::arg("flags") = MANYFIT_COMPILE_FLAGS, py::arg("build_type") = MANYFIT_BUILD_TYPE,
-        py::arg("eigen") = MANYFIT_EIGEN, py::arg("pybind11") = MANYFIT_PYBIND11);
+    return py::dict(py::arg("cpu_level") = MANYFIT_CPU_LEVEL,
+                    py::arg("compiler") = MANYFIT_COMPILER,
+                    py::arg("flags") = MANYFIT_COMPILE_FLAGS,
+                    py::arg("build_type") = MANYFIT_BUILD_TYPE, py::arg("eigen") = MANYFIT_EIGEN,
+                    py::arg("pybind11") = MANYFIT_PYBIND11, py::arg("cuda") = MANYFIT_CUDA_BUILD);
   });
   py::class_<Execution>(m, "Execution")
       .def(py::init([](int threads, py::object progress) {
              return Execution{threads, std::move(progress)};
            }),
-           py::arg("threads") = 0, py::arg("progress") = py::none());
+           py::arg("threads") = 0, py::arg("progress") = py::none())
+      .def_readonly("threads", &Execution::threads)
+      .def_readonly("progress", &Execution::progress);
   m.def(
       "philox_words",
       [](uint64_t seed, uint64_t stream, uint64_t index) {
@@ -77,10 +80,14 @@ void bind_system(py::module_& m) {
 }
 
 void bind_folds(py::module_& m) {
-  py::class_<Folds>(m, "Folds")
+  // Dynamic attributes: what a device keeps of these folds.
+  py::class_<Folds>(m, "Folds", py::dynamic_attr())
       .def_readonly("n_rows", &Folds::n_rows)
       .def_property_readonly("n_atoms", &Folds::n_atoms)
       .def_property_readonly("splits", [](const Folds& folds) { return folds.splits; })
+      .def_readonly("order", &Folds::order)
+      .def_readonly("atom_begin", &Folds::atom_begin)
+      .def_readonly("train", &Folds::train)
       .def(
           "__eq__", [](const Folds& a, const Folds& b) { return a == b; }, py::is_operator())
       .def("training_rows", &Folds::training_rows, py::arg("split"))
@@ -146,7 +153,7 @@ Eigen::VectorXd vector_of(const Reals& array) {
 }
 
 void bind_prepared(py::module_& m) {
-  py::class_<FoldGram>(m, "FoldGram")
+  py::class_<FoldGram>(m, "FoldGram", py::dynamic_attr())
       .def_property_readonly("finite", &FoldGram::finite)
       .def_readonly("folds", &FoldGram::folds)
       .def_readonly("precision", &FoldGram::precision)

@@ -1,31 +1,13 @@
 // The extension module: one for each CPU level, all with the same contents.
 #include "bindings/coordinate_descent.h"
+#include "bindings/errors.h"
 #include "bindings/numpy.h"
 
 namespace py = pybind11;
 
-namespace {
-
-// The one table from the library's errors to Python's. std::bad_alloc becomes MemoryError by
-// itself.
-void translate(std::exception_ptr error) {
-  try {
-    if (error) std::rethrow_exception(error);
-  } catch (const manyfit::InvalidInput& e) {
-    PyErr_SetString(PyExc_ValueError, e.what());
-  } catch (const manyfit::DeviceError& e) {
-    const py::object type = py::module_::import("manyfit.exceptions").attr("DeviceError");
-    PyErr_SetString(type.ptr(), e.what());
-  } catch (const manyfit::Cancelled&) {
-    PyErr_SetNone(PyExc_KeyboardInterrupt);
-  }
-}
-
-}  // namespace
-
 PYBIND11_MODULE(MANYFIT_MODULE_NAME, m, py::mod_gil_not_used()) {
   m.doc() = "manyfit's kernels; not a public interface.";
-  py::register_local_exception_translator(translate);
+  py::register_local_exception_translator(manyfit::bindings::translate);
   manyfit::bindings::bind_core(m);
   manyfit::bindings::bind_linear_model(m);
   manyfit::bindings::bind_logistic(m);

@@ -17,6 +17,11 @@ struct DeviceError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A device has no memory left; the message names the bytes asked for and those that are free.
+struct DeviceMemoryError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // The caller asked to stop (Ctrl-C). Whatever was under way is dropped.
 struct Cancelled : std::runtime_error {
   Cancelled() : std::runtime_error("cancelled") {}
