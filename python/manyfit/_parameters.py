@@ -11,13 +11,26 @@ from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
     Options,
+    _Constraint,
     _InstancesOf,
     make_constraint,
 )
 
-__all__ = ["check_parameters", "describe"]
+from manyfit._execution import device_index
+
+__all__ = ["DeviceName", "check_parameters", "describe"]
 
 _TYPES = {"Integral": "an integer", "int": "an integer", "Real": "a number", "str": "a string"}
+
+
+class DeviceName(_Constraint):  # type: ignore[misc]  # scikit-learn is untyped
+    """The name of a device."""
+
+    def is_satisfied_by(self, value: object) -> bool:
+        return value == "cpu" or device_index(value) is not None
+
+    def __str__(self) -> str:
+        return "'cpu', 'cuda' or 'cuda:N'"
 
 
 def _interval_text(interval: Any) -> str:

@@ -119,7 +119,7 @@ class ChoosesPenalty(LinearEstimator):
 
     def _choose(self, dataset: Dataset, splits: Splits, first: int, last: int) -> bool:
         """Choose by the folds from `first` on, and fit on the rows of `last`; False where no kernel answers."""
-        dtype = dataset.matrix(self).dtype
+        dtype = dataset.dtype(self)
         ratios = self._ratios()
         if not isinstance(self.alphas, Integral):
             for index, alpha in enumerate(self.alphas):
@@ -268,7 +268,7 @@ class ChoosesPenalty(LinearEstimator):
     ) -> NDArray[np.float64]:
         """Weighted sums of squared errors, the mean over targets, (members, points)."""
         shape = len(members), len(points)
-        if group.dataset.made("fold Gram", group.folds) is not None:
+        if group.has_gram:
             places = [place for place, _ in members for _ in points]
             residual = group.kernels.squared_errors(
                 group.gram(), places, solution.coef, solution.intercept, group.execution

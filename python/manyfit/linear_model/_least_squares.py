@@ -98,14 +98,18 @@ class PreparedJobs:
         """Second moments of every atom; raises for data that is not finite."""
 
         def make() -> core.FoldGram:
-            gram: core.FoldGram = self.kernels.fold_gram(
-                self.X, self.Y, self.weights, self.folds, self.execution
-            )
+            rows = self.dataset.placed(self.kernels, self.owner) if self._double is None else self._double
+            gram: core.FoldGram = self.kernels.fold_gram(*rows, self.folds, self.execution)
             if not gram.finite:
                 self.dataset.assert_finite(self.owner)
             return gram
 
-        return self.dataset.form("fold Gram", self.folds, make)
+        return self.dataset.form("fold Gram", self.folds, make, self.kernels)
+
+    @property
+    def has_gram(self) -> bool:
+        """Whether :meth:`gram` costs nothing any more."""
+        return self.dataset.made("fold Gram", self.folds, self.kernels) is not None
 
     def qr(self) -> core.FoldQR:
         """Triangular factor of every atom."""
@@ -200,7 +204,7 @@ class LinearEstimator(Estimator):
         # astype copies: the population's own array would otherwise live as long as one of its models
         with np.errstate(over="ignore"):
             coef, intercept = (array.astype(dataset.dtype(self)) for array in (coef, intercept))
-        single = dataset.targets(self).ndim == 1
+        single = dataset.single_target(self)
         self.coef_: Any = coef[0] if single else coef
         if not self.fit_intercept:
             self.intercept_: Any = 0.0
