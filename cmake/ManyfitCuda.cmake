@@ -112,7 +112,7 @@ list(FILTER MANYFIT_DEVICE_SOURCES EXCLUDE REGEX "/core/device_cuda\\.cu$")
 function(manyfit_add_device target)
   add_library(${target} OBJECT ${MANYFIT_DEVICE_SOURCES} "${CMAKE_SOURCE_DIR}/cpp/core/device_cuda.cu")
   target_include_directories(${target} PUBLIC "${CMAKE_SOURCE_DIR}/cpp")
-  target_compile_options(${target} PRIVATE
+  target_compile_options(${target} PRIVATE --expt-relaxed-constexpr
     "-Xcompiler=-Wall,-Wextra,-ffile-prefix-map=${CMAKE_SOURCE_DIR}=manyfit,-ffile-prefix-map=${CMAKE_BINARY_DIR}=build")
 endfunction()
 
