@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from manyfit._native import core
@@ -63,10 +62,8 @@ class CudaKernels:
         self, X: Any, coef: NDArray[Any], intercept: NDArray[Any], execution: core.Execution
     ) -> tuple[Any, bool]:
         """``X @ coef.T + intercept`` of an array on the device, there, and whether all of it is finite."""
-        rows = X.numpy()
-        with np.errstate(invalid="ignore", over="ignore"):
-            answer = rows @ coef.T.astype(rows.dtype) + intercept.astype(rows.dtype)
-        return self.upload(answer), bool(np.isfinite(answer).all())
+        answer, finite = self.module.predict(X, coef, intercept, self._execution(execution))
+        return answer, bool(finite)
 
     # --- forms of the data ---
 
@@ -74,5 +71,7 @@ class CudaKernels:
         self, X: Any, Y: Any, sample_weight: Any, folds: core.Folds, execution: core.Execution
     ) -> core.FoldGram:
         """Second moments of every atom, of arrays on the device or on the host."""
-        hosted = [array.numpy() if self.is_here(array) else array for array in (X, Y, sample_weight)]
-        return core.fold_gram(*hosted, folds, execution)
+        X, Y, sample_weight = (a.numpy() if self.is_here(a) else a for a in (X, Y, sample_weight))
+        if Y is not None and Y.ndim == 1:
+            Y = Y[:, None]
+        return core.fold_gram(X, Y, sample_weight, folds, execution)

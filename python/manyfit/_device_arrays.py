@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-__all__ = ["DeviceInput", "held", "like", "on_device", "on_host", "told"]
+__all__ = ["DeviceInput", "held", "like", "on_device", "on_host", "refuse_on_cpu"]
 
 _HOST = frozenset({1, 3})  # DLPack's types of devices: the CPU, and host memory that a GPU can read
 
@@ -37,6 +36,17 @@ def told(array: Any) -> str:
     given = array.given if isinstance(array, DeviceInput) else array
     cls = type(given)
     return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
+
+
+def refuse_on_cpu(estimator: Any, name: str, array: Any) -> NoReturn:
+    """Say why an estimator of device "cpu" does not take an array on a device."""
+    owner = type(estimator).__name__
+    hint = (
+        "set device='cuda', or copy it to the host first"
+        if "cuda" in estimator._devices
+        else f"copy it to the host first, as {owner} has no CUDA kernel"
+    )
+    raise TypeError(f"{owner}: {name} lies on a device ({told(array)}), and device is 'cpu'; {hint}")
 
 
 class DeviceInput:
@@ -76,6 +86,11 @@ class DeviceInput:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        size: int = self.array.size
+        return size
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
     Options,
-    _Constraint,
+    StrOptions,
     _InstancesOf,
     make_constraint,
 )
@@ -23,8 +23,11 @@ __all__ = ["DeviceName", "check_parameters", "describe"]
 _TYPES = {"Integral": "an integer", "int": "an integer", "Real": "a number", "str": "a string"}
 
 
-class DeviceName(_Constraint):  # type: ignore[misc]  # scikit-learn is untyped
+class DeviceName(StrOptions):  # type: ignore[misc]  # scikit-learn is untyped
     """The name of a device."""
+
+    def __init__(self) -> None:
+        super().__init__({"cpu", "cuda"})  # and "cuda:N"
 
     def is_satisfied_by(self, value: object) -> bool:
         return value == "cpu" or device_index(value) is not None
@@ -50,7 +53,7 @@ def _rule(constraint: Any) -> str:
     if isinstance(constraint, Interval):
         kind = "an integer " if constraint.type.__name__ == "Integral" else ""
         return kind + _interval_text(constraint)
-    if isinstance(constraint, Options):
+    if isinstance(constraint, Options) and not isinstance(constraint, DeviceName):
         return "one of " + ", ".join(sorted(repr(option) for option in constraint.options))
     if isinstance(constraint, _InstancesOf):
         return _TYPES.get(constraint.type.__name__, f"of type {constraint.type.__name__}")

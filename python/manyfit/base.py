@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_feature_names
 
-from manyfit._execution import backend, threads
 from manyfit._device_arrays import DeviceInput, on_host
+from manyfit._execution import backend, threads
 from manyfit._parameters import DeviceName, check_parameters
 from manyfit.dataset import Dataset
 from manyfit.exceptions import DeviceError

@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
-from manyfit._device_arrays import DeviceInput, held, told
+from manyfit._device_arrays import DeviceInput, held
 from manyfit._execution import backend, reporter
 from manyfit._labels import checked_labels
 from manyfit._native import core
@@ -143,12 +143,12 @@ class Dataset:
 
     def shape(self, estimator: object) -> tuple[int, int]:
         """Of :meth:`matrix`."""
-        n, d = self.X.shape if type(self.X) is DeviceInput else self.matrix(estimator).shape
+        n, d = self.X.shape if self._X_stays else self.matrix(estimator).shape
         return n, d
 
     def dtype(self, estimator: object) -> np.dtype[Any]:
         """Of :meth:`matrix`."""
-        return self.X.dtype if type(self.X) is DeviceInput else self.matrix(estimator).dtype
+        return self.X.dtype if self._X_stays else self.matrix(estimator).dtype
 
     def n_targets(self, estimator: object) -> int:
         """Columns of :meth:`targets_2d`."""
@@ -163,7 +163,11 @@ class Dataset:
     @property
     def _y_stays(self) -> bool:
         """Whether kernels on the device read `y` where it lies."""
-        return type(self.X) is type(self.y) is DeviceInput and self.X.dtype == self.y.dtype
+        return self._X_stays and type(self.y) is DeviceInput and self.X.dtype == self.y.dtype
+
+    @property
+    def _X_stays(self) -> bool:
+        return type(self.X) is DeviceInput
 
     def targets(self, estimator: object) -> NDArray[Any]:
         """`y` in the dtype of `X`, of shape (n_samples,) or (n_samples, n_targets)."""
@@ -268,11 +272,7 @@ class Dataset:
             if type(array) is DeviceInput
         ]
         if device == "cpu":
-            hint = "set device='cuda'" if "cuda" in estimator._devices else "this estimator has no CUDA kernel"
-            raise TypeError(
-                f"{name}: {here[0][0]} lies on a device ({told(here[0][1])}), and device is 'cpu'; {hint}, or "
-                "copy it to the host first"
-            )
+            refuse_on_cpu(estimator, *here[0])
         kernels = backend(device)
         for label, array in here:
             if array.array.device != kernels.index:
@@ -280,7 +280,7 @@ class Dataset:
                     f"{name}: {label} must lie on {kernels.name} (device={device!r}), got an array on "
                     f"cuda:{array.array.device}; set device='cuda:{array.array.device}', or copy the array"
                 )
-        if type(self.X) is DeviceInput:
+        if self._X_stays:
             if self.X.dtype not in FLOATS:
                 raise ValueError(
                     f"{name}: X must have dtype float32 or float64 on the device, got {self.X.dtype}; convert it "
@@ -298,11 +298,9 @@ class Dataset:
 
     def resident(self, kernels: Any, estimator: object) -> Any:
         """`X` on the device of `kernels`, copied there once."""
-        return self._resident(self.X if type(self.X) is DeviceInput else self.matrix(estimator), kernels)
+        return self._resident(self.X if self._X_stays else self.matrix(estimator), kernels)
 
-    def placed(
-        self, kernels: Any, estimator: object, targets: bool = True
-    ) -> tuple[Any, Any, Any]:
+    def placed(self, kernels: Any, estimator: object, targets: bool = True) -> tuple[Any, Any, Any]:
         """`X`, targets of two dimensions and weights, where kernels that read them once are to find them.
 
         On the device, if `X` is there; elsewhere as arrays of NumPy.
@@ -310,13 +308,12 @@ class Dataset:
         if kernels is core:
             Y = self.targets_2d(estimator) if targets else None
             return self.matrix(estimator), Y, self.weights(estimator) if targets else None
-        on_device = type(self.X) is DeviceInput
-        X: Any = self.X if on_device else self.matrix(estimator)
+        X: Any = self.X if self._X_stays else self.matrix(estimator)
         arrays: list[Any] = [X, None, None]
         if targets:
             arrays[1] = self.y if self._y_stays else self.targets_2d(estimator)
             arrays[2] = self.weights(estimator)
-        if on_device or (id(X), kernels.index) in self._uploads:
+        if self._X_stays or (id(X), kernels.index) in self._uploads:
             arrays = [array if array is None else self._resident(array, kernels) for array in arrays]
         return arrays[0], arrays[1], arrays[2]
 
@@ -340,13 +337,16 @@ class Dataset:
 
     def made(self, name: str, folds: core.Folds | None, kernels: Any = core) -> Any:
         """The prepared form `name` for `folds` if it has been made, or None."""
-        return self._forms.get((name, folds if folds is None else id(folds), id(kernels)))
+        return self._forms.get(self._place(name, folds, kernels))
+
+    def _place(self, name: str, folds: core.Folds | None, kernels: Any) -> Any:
+        return name, id(folds), id(kernels)
 
     def form(
         self, name: str, folds: core.Folds | None, make: Callable[[], Form], kernels: Any = core
     ) -> Form:
         """The prepared form `name` for `folds`, made on first use; `kernels` say on which device."""
-        place = (name, folds if folds is None else id(folds), id(kernels))
+        place = self._place(name, folds, kernels)
         if place not in self._forms:
             self._forms[place] = make()
             if folds is not None and not any(folds is old for old in self._folds):
@@ -360,6 +360,10 @@ class Dataset:
         if key not in self._variants:
             y, weights = make()
             other = Dataset(self.X, y, weights, self.groups)
-            other._matrix, other.passes, other._uploads = self._matrix, self.passes, self._uploads
+            other._share(self)
             self._variants[key] = other
         return self._variants[key]
+
+    def _share(self, other: Dataset) -> None:
+        """Have the `X` of another dataset, as it is prepared there, and its list of passes."""
+        self._matrix, self.passes, self._uploads = other._matrix, other.passes, other._uploads

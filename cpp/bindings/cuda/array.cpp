@@ -79,6 +79,15 @@ void bind_arrays(py::module_& m) {
              if (one.shape.empty()) throw py::type_error("an array of no dimension has no length");
              return one.shape[0];
            })
+      .def("column",
+           [](const Array& one) {  // of shape (n, 1) as (n,)
+             if (one.shape.size() != 2 || one.shape[1] != 1)
+               throw InvalidInput("only an array of one column is one, got " + described(one));
+             Array column = one;
+             column.shape.pop_back();
+             column.strides.pop_back();
+             return column;
+           })
       .def("__repr__", &described)
       .def_property_readonly("device", [](const Array& one) { return one.device->index(); })
       .def_property_readonly("shape",
