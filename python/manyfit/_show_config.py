@@ -83,7 +83,8 @@ def config() -> dict[str, Any]:
         ``version``, ``python`` and ``platform``; ``cpu`` (``level``, ``reason``, levels ``built`` and
         ``supported``); ``threads`` (``default`` and its ``limits``, 0 where there is none); ``lapack``
         (``provider``, ``name``, ``version``); ``build`` (compiler and flags); ``cuda`` (``built``,
-        ``build``, why no device is there: ``reason``, and ``devices``); ``dependencies`` (versions, None where not installed).
+        ``build``, why no device is there: ``reason``, and ``devices``); ``dependencies`` (versions, None
+        where not installed).
 
     See Also
     --------

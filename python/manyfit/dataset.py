@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
-from manyfit._device_arrays import DeviceInput, held
+from manyfit._device_arrays import DeviceInput, held, refuse_on_cpu
 from manyfit._execution import backend, reporter
 from manyfit._labels import checked_labels
 from manyfit._native import core
