@@ -154,6 +154,30 @@ Eigen::VectorXd vector_of(const Reals& array) {
 
 void bind_prepared(py::module_& m) {
   py::class_<FoldGram>(m, "FoldGram", py::dynamic_attr())
+      .def_static(
+          "from_moments",
+          [](int64_t n_features, int64_t n_targets, double precision, const Reals& shift,
+             const Reals& values, const Folds& folds) {
+            const int64_t p = 1 + n_features + n_targets;
+            if (n_features < 0 || n_targets < 0 || shift.ndim() != 1 || shift.size() != p - 1)
+              throw InvalidInput("shift must have an entry for each feature and target (" +
+                                 std::to_string(p - 1) + "), got " + std::to_string(shift.size()));
+            if (values.ndim() != 3 || values.shape(0) != folds.n_atoms() ||
+                values.shape(1) != values.shape(2) || values.shape(1) < p)
+              throw InvalidInput("moments must have shape (" + std::to_string(folds.n_atoms()) +
+                                 " atoms, p, p) with p of " + std::to_string(p) + " or more");
+            FoldGram gram;
+            gram.n_features = n_features;
+            gram.n_targets = n_targets;
+            gram.stride = values.shape(1);
+            gram.precision = precision;
+            gram.shift.assign(shift.data(), shift.data() + shift.size());
+            gram.moments.assign(values.data(), values.data() + values.size());
+            gram.folds = folds;
+            return gram;
+          },
+          py::arg("n_features"), py::arg("n_targets"), py::arg("precision"), py::arg("shift"),
+          py::arg("moments"), py::arg("folds"))
       .def_property_readonly("finite", &FoldGram::finite)
       .def_readonly("folds", &FoldGram::folds)
       .def_readonly("precision", &FoldGram::precision)
