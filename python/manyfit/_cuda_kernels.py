@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -41,11 +42,12 @@ class CudaKernels:
         self.index = index
         self.name = f"cuda:{index}"
         self.process = os.getpid()
+        self._widest_ridge: int = module.widest_ridge(index)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(core, name)
 
-    # --- arrays ---
+    # --- what lies on the device ---
 
     def upload(self, array: NDArray[Any]) -> Any:
         """A copy on the device."""
@@ -55,23 +57,66 @@ class CudaKernels:
         """Whether an array is one of the CUDA module's, not NumPy's."""
         return isinstance(array, self.module.Array)
 
-    def _execution(self, execution: core.Execution) -> Any:
+    def folds(self, folds: core.Folds) -> Any:
+        """The atoms of folds on the device, kept with them."""
+        kept = _kept(folds)
+        if self.index not in kept:
+            kept[self.index] = self.module.Folds(
+                self.index, folds.n_rows, folds.atom_begin, folds.train, folds.order
+            )
+        return kept[self.index]
+
+    def moments(self, prepared: Any) -> Any:
+        """What the device holds of a fold Gram, or None for one that was made on the host, and other forms."""
+        return getattr(prepared, "on_device", {}).get(self.index)
+
+    def execution(self, execution: core.Execution) -> Any:
+        """The same for the CUDA module's calls."""
         return self.module.Execution(execution.threads, execution.progress)
+
+    # --- kernels ---
+
+    def fold_gram(
+        self, X: Any, Y: Any, sample_weight: Any, folds: core.Folds, execution: core.Execution
+    ) -> core.FoldGram:
+        """Second moments of every atom, of arrays that all lie on the device, or all on the host."""
+        run, here = self.execution(execution), self.folds(folds)
+        if self.is_here(X):
+            found = self.module.fold_gram(X, Y, sample_weight, here, run)
+        else:
+            found = self.module.fold_gram_streamed(X, Y, sample_weight, here, folds.order, run)
+        gram = core.FoldGram.from_moments(
+            found.n_features, found.n_targets, found.precision, found.shift, found.moments(run), folds
+        )
+        _kept(gram)[self.index] = found
+        return gram
+
+    def ridge(
+        self,
+        prepared: Any,
+        splits: Sequence[int],
+        fit_intercept: Sequence[bool],
+        alpha: NDArray[Any],
+        execution: core.Execution,
+    ) -> Any:
+        """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits."""
+        moments = self.moments(prepared)
+        if moments is None or moments.n_features > self._widest_ridge:
+            return core.ridge(prepared, splits, fit_intercept, alpha, execution)
+        run = self.execution(execution)
+        return self.module.ridge(moments, self.folds(prepared.folds), splits, fit_intercept, alpha, run)
 
     def predict(
         self, X: Any, coef: NDArray[Any], intercept: NDArray[Any], execution: core.Execution
     ) -> tuple[Any, bool]:
         """``X @ coef.T + intercept`` of an array on the device, there, and whether all of it is finite."""
-        answer, finite = self.module.predict(X, coef, intercept, self._execution(execution))
+        answer, finite = self.module.predict(X, coef, intercept, self.execution(execution))
         return answer, bool(finite)
 
-    # --- forms of the data ---
 
-    def fold_gram(
-        self, X: Any, Y: Any, sample_weight: Any, folds: core.Folds, execution: core.Execution
-    ) -> core.FoldGram:
-        """Second moments of every atom, of arrays on the device or on the host."""
-        X, Y, sample_weight = (a.numpy() if self.is_here(a) else a for a in (X, Y, sample_weight))
-        if Y is not None and Y.ndim == 1:
-            Y = Y[:, None]
-        return core.fold_gram(X, Y, sample_weight, folds, execution)
+def _kept(owner: Any) -> dict[int, Any]:
+    """What devices keep of folds or a Gram, by device."""
+    kept: dict[int, Any] | None = getattr(owner, "on_device", None)
+    if kept is None:
+        kept = owner.on_device = {}
+    return kept
