@@ -88,6 +88,7 @@ class CudaKernels:
         gram = core.FoldGram.from_moments(
             found.n_features, found.n_targets, found.precision, found.shift, found.moments(run), folds
         )
+        found.folds = here
         _kept(gram)[self.index] = found
         return gram
 
@@ -104,7 +105,7 @@ class CudaKernels:
         if moments is None or moments.n_features > self._widest_ridge:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
         run = self.execution(execution)
-        return self.module.ridge(moments, self.folds(prepared.folds), splits, fit_intercept, alpha, run)
+        return self.module.ridge(moments, moments.folds, splits, fit_intercept, alpha, run)
 
     def predict(
         self, X: Any, coef: NDArray[Any], intercept: NDArray[Any], execution: core.Execution
