@@ -25,9 +25,11 @@
 #if defined(__CUDACC__)
 #define MANYFIT_DEVICE __device__ __forceinline__
 #define MANYFIT_HOST_DEVICE __host__ __device__ __forceinline__
+#define MANYFIT_UNROLL _Pragma("unroll")
 #else
 #define MANYFIT_DEVICE inline
 #define MANYFIT_HOST_DEVICE inline
+#define MANYFIT_UNROLL
 #endif
 
 namespace manyfit {
@@ -70,6 +72,13 @@ class Block {
   __device__ void each(Step&& step) const {
     step(static_cast<int>(threadIdx.x));
     __syncthreads();
+  }
+
+  // A step after which no thread waits: for what a thread keeps to itself, or shared memory that it
+  // only reads.
+  template <class Step>
+  __device__ void alone(Step&& step) const {
+    step(static_cast<int>(threadIdx.x));
   }
 
   // Memory of the launch's `shared_bytes` from an offset on (a multiple of 16 bytes).
@@ -129,6 +138,10 @@ class Block {
   template <class Step>
   void each(Step&& step) const {
     for (int thread = 0; thread < threads_; ++thread) step(thread);
+  }
+  template <class Step>
+  void alone(Step&& step) const {
+    each(step);
   }
 
   template <class T>

@@ -36,6 +36,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
            py::arg("threads") = 0, py::arg("progress") = py::none());
   manyfit::bindings::bind_arrays(m);
   manyfit::bindings::bind_folds(m);
+  manyfit::bindings::bind_logistic(m);
 #if defined(MANYFIT_SIMULATED_DEVICE)
   m.attr("simulated") = true;
   m.def("set_simulated_memory", &set_simulated_memory, py::arg("bytes"));
