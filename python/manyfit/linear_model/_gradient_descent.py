@@ -28,6 +28,7 @@ __all__ = ["GradientDescentClassifier", "GradientDescentRegressor"]
 
 
 class _GradientDescent(Estimator):
+    _devices: ClassVar[tuple[str, ...]] = ("cpu",)
     """What both share: parameters, the population and the trace."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

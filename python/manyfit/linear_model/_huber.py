@@ -116,6 +116,8 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
         self.device = device
         self.n_jobs = n_jobs
 
+    _devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
         owner = jobs[0].estimator
