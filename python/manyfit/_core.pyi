@@ -215,6 +215,25 @@ def logistic_scores(
     coef: NDArray[float64],
     execution: Execution,
 ) -> NDArray[float64]: ...
+def logistic_passes(
+    passes: object,  # a capsule
+    folds: Folds,
+    splits: Sequence[int],
+    class_weight: Sequence[int],
+    C: Sequence[float],
+    l1_ratio: Sequence[float],
+    tol: Sequence[float],
+    max_iter: Sequence[int],
+    start: Sequence[NDArray[float64] | None],
+    execution: Execution,
+) -> tuple[NDArray[float64], list[int], list[bool], list[bool]]: ...
+def logistic_passes_scores(
+    passes: object,  # a capsule
+    folds: Folds,
+    splits: Sequence[int],
+    coef: NDArray[float64],
+    execution: Execution,
+) -> NDArray[float64]: ...
 def linear_regression(
     prepared: FoldGram | FoldQR,
     splits: Sequence[int],

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from manyfit._native import core
@@ -106,6 +107,64 @@ class CudaKernels:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
         run = self.execution(execution)
         return self.module.ridge(moments, moments.folds, splits, fit_intercept, alpha, run)
+
+    def logistic(
+        self,
+        X: Any,
+        codes: NDArray[np.int64],
+        sample_weight: Any,
+        folds: core.Folds,
+        n_classes: int,
+        fit_intercept: bool,
+        class_weights: NDArray[np.float64],
+        splits: Sequence[int],
+        class_weight: Sequence[int],
+        C: Sequence[float],
+        l1_ratio: Sequence[float],
+        tol: Sequence[float],
+        max_iter: Sequence[int],
+        start: Sequence[NDArray[np.float64] | None],
+        execution: core.Execution,
+    ) -> Any:
+        """The core's steps, whose passes over the rows run on the device."""
+        passes = self._passes(
+            X, codes, sample_weight, folds, n_classes, fit_intercept, class_weights, execution
+        )
+        return core.logistic_passes(
+            passes.port(), folds, splits, class_weight, C, l1_ratio, tol, max_iter, start, execution
+        )
+
+    def logistic_scores(
+        self,
+        X: Any,
+        codes: NDArray[np.int64],
+        sample_weight: Any,
+        folds: core.Folds,
+        n_classes: int,
+        splits: Sequence[int],
+        coef: NDArray[np.float64],
+        execution: core.Execution,
+    ) -> NDArray[np.float64]:
+        """Of models, on the rows left out: (jobs, 3) sums of weights, right and loss."""
+        ones = np.ones((1, n_classes))
+        passes = self._passes(X, codes, sample_weight, folds, n_classes, True, ones, execution)
+        return core.logistic_passes_scores(passes.port(), folds, splits, coef, execution)
+
+    def _passes(
+        self,
+        X: Any,
+        codes: Any,
+        sample_weight: Any,
+        folds: core.Folds,
+        n_classes: int,
+        fit_intercept: bool,
+        class_weights: NDArray[np.float64],
+        execution: core.Execution,
+    ) -> Any:
+        arrays = (a if a is None or self.is_here(a) else self.upload(a) for a in (X, codes, sample_weight))
+        return self.module.LogisticPasses(
+            *arrays, self.folds(folds), n_classes, fit_intercept, class_weights, self.execution(execution)
+        )
 
     def predict(
         self, X: Any, coef: NDArray[Any], intercept: NDArray[Any], execution: core.Execution

@@ -47,6 +47,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
   manyfit::bindings::bind_arrays(m);
   manyfit::bindings::bind_folds(m);
   manyfit::bindings::bind_fold_gram(m);
+  manyfit::bindings::bind_logistic(m);
   manyfit::bindings::bind_linear_model(m);
 #if defined(MANYFIT_SIMULATED_DEVICE)
   m.attr("simulated") = true;
