@@ -101,7 +101,7 @@ def test_same_bits_twice(estimator: Any, upload: Any) -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
-@pytest.mark.parametrize("shape", [(5, 3), (12, 20), (700, 1), (70, 64)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 3), (12, 20), (700, 1), (70, 64)], ids=str)
 def test_other_shapes(estimator: Any, shape: tuple[int, int], upload: Any) -> None:
     """Fewer rows than columns, a single column, and more than a tile."""
     X, y = data(estimator, n=shape[0], d=shape[1])

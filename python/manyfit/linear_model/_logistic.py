@@ -94,8 +94,8 @@ class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegr
         Whether to start from the solution of the previous call.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------
