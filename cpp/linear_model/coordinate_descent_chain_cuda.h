@@ -74,18 +74,21 @@ struct ChainState {
   int32_t first, converged, polishing, refining, polish_steps, polished;
 };
 
-// What a chain keeps in memory.
+// What a chain keeps in memory, vectors of `width` numbers: coefficients now, before a trial and at
+// the end of the job before, and what a Newton step needs.
 struct ChainMemory {
-  double *coef, *kept, *path;  // now, before a trial, at the end of the job before (width,)
-  NewtonMemory newton;
+  double* base;
+  int64_t width;
 
   static int64_t doubles(int64_t width) { return 3 * width + NewtonMemory::doubles(width); }
-  MANYFIT_DEVICE ChainMemory(double* memory, int64_t width) {
-    coef = memory;
-    kept = coef + width;
-    path = kept + width;
-    newton.lay(path + width, static_cast<int32_t>(width));
-  }
+  MANYFIT_DEVICE double* coef() const { return base; }
+  MANYFIT_DEVICE double* kept() const { return base + width; }
+  MANYFIT_DEVICE double* path() const { return base + 2 * width; }
+  MANYFIT_DEVICE double* newton() const { return base + 3 * width; }
+  // The first three there.
+  MANYFIT_DEVICE double* before() const { return newton(); }
+  MANYFIT_DEVICE double* slope() const { return newton() + width; }
+  MANYFIT_DEVICE double* after() const { return newton() + 2 * width; }
 };
 
 // The Gram in shared memory: the lower triangle in tiles of 32 x 32, columns one after another and
@@ -133,7 +136,7 @@ class ChainWalk {
         gram_(gram),
         data_(data),
         chain_(chain),
-        m_(memory, data.width),
+        m_{memory, data.width},
         squares_(data.squares + chain.group * data.width),
         cross_(data.cross + (chain.group * data.t + chain.target) * data.width),
         square_(data.target_squares[chain.group * data.t + chain.target]),
@@ -143,20 +146,40 @@ class ChainWalk {
 
   // Goes on for about so many moves of a coordinate.
   MANYFIT_DEVICE void run(ChainState* place, int64_t budget) {
-    ChainState state = *place;
     if (data_.lost[chain_.group] != 0) {
       for (int64_t job = chain_.begin; job < chain_.end; ++job) abandon(data_.jobs[job].row);
-      state.next = chain_.end;
+      warp_.each([&](int lane) {
+        if (lane == 0) place->next = chain_.end;
+      });
+      return;
     }
+    // At a Newton step all lies in memory: it needs the registers.
+    for (int64_t spent = 0; walk(place, budget, spent); spent += newton(place)) continue;
+  }
+
+ private:
+  // As in working_set_path.cpp and coordinate_descent_path.cpp.
+  static constexpr int kPatience = 8, kPolishes = 3, kPolishSteps = 60, kStepShare = 12;
+  static constexpr double kFurthest = 2, kInner = 0.1, kRounding = 1e-26;
+
+  struct Sums {
+    double along_target, along_gradient, squares, norm;
+    double pull;       // the largest that l1 must hold
+    double steepness;  // squared gradient, where nothing holds it
+  };
+
+  // To the end or the next Newton step; whether that is to be taken.
+  MANYFIT_DEVICE bool walk(ChainState* place, int64_t budget, int64_t& spent) {
+    ChainState state = *place;
     warp_.lanes([&](int lane) {
       MANYFIT_UNROLL
-      for (int k = 0; k < K; ++k) w_[lane].at[k] = m_.coef[k * kWarp + lane];
+      for (int k = 0; k < K; ++k) w_[lane].at[k] = m_.coef()[k * kWarp + lane];
     });
     bool stale = true;  // v_ is to be made anew
-    int64_t spent = 0;
+    bool step = false;
     if (state.next < chain_.end && state.phase != ChainPhase::begin) penalties(state.next);
     // The sweep, the sums and so on stand here once each: registers and code are scarce.
-    while (state.next < chain_.end && spent < budget) {
+    while (state.next < chain_.end && spent < budget && !step) {
       if (stale) {
         spent += refresh();
         stale = false;
@@ -221,9 +244,8 @@ class ChainWalk {
 
         case ChainPhase::newton:
           state.objective = objective(now);
-          state.taken = newton(spent);
-          stale = true;
-          state.phase = ChainPhase::stepped;
+          ask_newton();
+          step = true;
           break;
 
         case ChainPhase::stepped:
@@ -288,21 +310,11 @@ class ChainWalk {
     }
     warp_.each([&](int lane) {
       MANYFIT_UNROLL
-      for (int k = 0; k < K; ++k) m_.coef[k * kWarp + lane] = w_[lane].at[k];
+      for (int k = 0; k < K; ++k) m_.coef()[k * kWarp + lane] = w_[lane].at[k];
       if (lane == 0) *place = state;
     });
+    return step;
   }
-
- private:
-  // As in working_set_path.cpp and coordinate_descent_path.cpp.
-  static constexpr int kPatience = 8, kPolishes = 3, kPolishSteps = 60, kStepShare = 12;
-  static constexpr double kFurthest = 2, kInner = 0.1, kRounding = 1e-26;
-
-  struct Sums {
-    double along_target, along_gradient, squares, norm;
-    double pull;       // the largest that l1 must hold
-    double steepness;  // squared gradient, where nothing holds it
-  };
 
   MANYFIT_DEVICE void penalties(int64_t next) {
     const ChainJob& job = data_.jobs[next];
@@ -345,11 +357,11 @@ class ChainWalk {
         const int j = k * kWarp + lane;
         const double old = w_[lane].at[k];
         if (straight) {
-          const double trial = old + ratio * (old - m_.path[j]);
-          m_.kept[j] = old;
+          const double trial = old + ratio * (old - m_.path()[j]);
+          m_.kept()[j] = old;
           w_[lane].at[k] = trial * old > 0 ? trial : 0.0;
         }
-        m_.path[j] = old;
+        m_.path()[j] = old;
       }
     });
     state.alpha_before = state.alpha;
@@ -361,7 +373,7 @@ class ChainWalk {
   MANYFIT_DEVICE bool restore() {
     warp_.lanes([&](int lane) {
       MANYFIT_UNROLL
-      for (int k = 0; k < K; ++k) w_[lane].at[k] = m_.kept[k * kWarp + lane];
+      for (int k = 0; k < K; ++k) w_[lane].at[k] = m_.kept()[k * kWarp + lane];
     });
     return true;
   }
@@ -499,27 +511,33 @@ class ChainWalk {
            scale * (square_ - now.along_target);
   }
 
-  // Leaves the coefficients before it in kept.
-  MANYFIT_DEVICE NewtonTaken newton(int64_t& spent) {
+  // Leaves the coefficients before it in kept, too.
+  MANYFIT_DEVICE void ask_newton() {
     warp_.each([&](int lane) {
       MANYFIT_UNROLL
       for (int k = 0; k < K; ++k) {
         const int j = k * kWarp + lane;
         const double w = w_[lane].at[k];
-        m_.kept[j] = m_.newton.before[j] = w;
+        m_.kept()[j] = m_.before()[j] = w;
         const double sign = w > 0 ? 1.0 : (w < 0 ? -1.0 : 0.0);
-        m_.newton.slope[j] = gradient(lane, k) - l1_ * sign - l2_ * w;
+        m_.slope()[j] = gradient(lane, k) - l1_ * sign - l2_ * w;
       }
     });
+  }
+
+  // Returns about how many moves it costs.
+  MANYFIT_DEVICE int newton(ChainState* place) {
     const NewtonAnswer answer =
-        newton_step(warp_, gram_, squares_, m_.newton, l1_ > 0 || positive_, l2_, data_.precision);
-    spent += answer.spent;
-    const double* const from = answer.taken == NewtonTaken::none ? m_.kept : m_.newton.after;
-    warp_.lanes([&](int lane) {
-      MANYFIT_UNROLL
-      for (int k = 0; k < K; ++k) w_[lane].at[k] = from[k * kWarp + lane];
+        newton_step(warp_, gram_, squares_, m_.newton(), static_cast<int32_t>(m_.width),
+                    l1_ > 0 || positive_, l2_, data_.precision);
+    warp_.each([&](int lane) {
+      if (answer.taken != NewtonTaken::none)
+        for (int64_t j = lane; j < m_.width; j += kWarp) m_.coef()[j] = m_.after()[j];
+      if (lane != 0) return;
+      place->taken = answer.taken;
+      place->phase = ChainPhase::stepped;
     });
-    return answer.taken;
+    return answer.spent;
   }
 
   MANYFIT_DEVICE void finish(const ChainJob& job, double tolerance, ChainState& state) {

@@ -48,8 +48,7 @@ struct NewtonMemory {
     return 8 * width + kMostStops * (width + 1) + tiles * (tiles + 1) / 2 * kTileSize + width / 2 +
            2;
   }
-  MANYFIT_DEVICE void lay(double* memory, int32_t n) {
-    width = n;
+  MANYFIT_DEVICE NewtonMemory(double* memory, int32_t n) : width(n) {
     double** const vectors[] = {&before, &slope, &after, &value, &step, &work, &scale, &root};
     for (double** vector : vectors) {
       *vector = memory;
@@ -394,11 +393,13 @@ class NewtonWarp {
   int32_t spent_ = 0;
 };
 
+// memory: NewtonMemory's, in which `before` and `slope` are given.
 template <class Gram>
 MANYFIT_DEVICE_CALL NewtonAnswer newton_step(Warp warp, Gram gram, const double* squares,
-                                             NewtonMemory memory, bool bounded, double l2,
+                                             double* memory, int32_t width, bool bounded, double l2,
                                              double precision) {
-  return NewtonWarp<Gram>(warp, gram, squares, memory).run(bounded, l2, precision);
+  const NewtonMemory own(memory, width);
+  return NewtonWarp<Gram>(warp, gram, squares, own).run(bounded, l2, precision);
 }
 
 }  // namespace manyfit
