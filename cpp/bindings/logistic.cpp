@@ -3,6 +3,8 @@
 #include <optional>
 
 #include "bindings/numpy.h"
+#include "linear_model/logistic_population.h"
+#include "linear_model/logistic_port.h"
 
 namespace manyfit::bindings {
 namespace {
@@ -43,6 +45,52 @@ void check_jobs(const std::vector<LogisticJob>& jobs,
   }
 }
 
+py::tuple as_tuple(const LogisticPopulation& population, int64_t K, int64_t p) {
+  const auto n_jobs = static_cast<int64_t>(population.coef.size());
+  py::array_t<double> coef({n_jobs, K, p});
+  for (int64_t b = 0; b < n_jobs; ++b)
+    std::memcpy(coef.mutable_data(b), population.coef[b].data(), p * K * sizeof(double));
+  const auto flags = [](const std::vector<uint8_t>& values) {
+    return std::vector<bool>(values.begin(), values.end());
+  };
+  return py::make_tuple(std::move(coef), population.iterations, flags(population.converged),
+                        flags(population.finite));
+}
+
+std::vector<Eigen::MatrixXd> models_of(const Numbers& coef, const std::vector<int64_t>& splits,
+                                       const Folds& folds, int64_t K, int64_t p) {
+  const auto n_models = static_cast<int64_t>(splits.size());
+  if (coef.size() != n_models * K * p) throw InvalidInput("coef must suit X, n_classes and splits");
+  for (const int64_t split : splits)
+    if (split < 0 || split >= folds.n_splits())
+      throw InvalidInput("splits must lie in [0, " + std::to_string(folds.n_splits()) + ")");
+  std::vector<Eigen::MatrixXd> models;
+  for (int64_t b = 0; b < n_models; ++b)
+    models.emplace_back(Eigen::Map<const Eigen::MatrixXd>(coef.data() + b * K * p, p, K));
+  return models;
+}
+
+py::array_t<double> as_array(const std::vector<LogisticScore>& scores) {
+  py::array_t<double> result({static_cast<int64_t>(scores.size()), int64_t{3}});
+  for (size_t b = 0; b < scores.size(); ++b) {
+    const auto row = static_cast<int64_t>(b);
+    result.mutable_at(row, 0) = scores[b].weight;
+    result.mutable_at(row, 1) = scores[b].right;
+    result.mutable_at(row, 2) = scores[b].loss;
+  }
+  return result;
+}
+
+// Passes that another module has over rows of these folds.
+LogisticPort& port_of(const py::capsule& capsule, const Folds& folds) {
+  if (capsule.name() == nullptr || std::string(capsule.name()) != kLogisticPort)
+    throw InvalidInput("passes must be a capsule named " + std::string(kLogisticPort));
+  auto& port = *capsule.get_pointer<LogisticPort>();
+  if (port.rows() != folds.n_rows || port.atoms() != folds.n_atoms())
+    throw InvalidInput("folds must be those of the passes");
+  return port;
+}
+
 }  // namespace
 
 void bind_logistic(py::module_& m) {
@@ -70,15 +118,7 @@ void bind_logistic(py::module_& m) {
             return logistic_cpu<T>(table.X, labels, table.weight, folds, n_classes, fit_intercept,
                                    by_class, jobs, context);
           });
-          const auto n_jobs = static_cast<int64_t>(jobs.size());
-          py::array_t<double> coef({n_jobs, K, p});
-          for (int64_t b = 0; b < n_jobs; ++b)
-            std::memcpy(coef.mutable_data(b), population.coef[b].data(), p * K * sizeof(double));
-          const auto flags = [](const std::vector<uint8_t>& values) {
-            return std::vector<bool>(values.begin(), values.end());
-          };
-          return py::make_tuple(std::move(coef), population.iterations, flags(population.converged),
-                                flags(population.finite));
+          return as_tuple(population, K, p);
         });
       },
       py::arg("X"), py::arg("codes"), py::arg("sample_weight"), py::arg("folds"),
@@ -95,31 +135,51 @@ void bind_logistic(py::module_& m) {
         return by_dtype(X, [&]<class T>(T) {
           const Table<T> table(X, py::none(), w);
           const int64_t p = table.X.cols + 1, K = n_classes == 2 ? 1 : n_classes;
-          const auto n_models = static_cast<int64_t>(splits.size());
-          if (labels.size != table.X.rows || coef.size() != n_models * K * p)
-            throw InvalidInput("codes and coef must suit X, n_classes and splits");
-          for (const int64_t split : splits)
-            if (split < 0 || split >= folds.n_splits())
-              throw InvalidInput("splits must lie in [0, " + std::to_string(folds.n_splits()) +
-                                 ")");
-          std::vector<Eigen::MatrixXd> models;
-          for (int64_t b = 0; b < n_models; ++b)
-            models.emplace_back(Eigen::Map<const Eigen::MatrixXd>(coef.data() + b * K * p, p, K));
+          if (labels.size != table.X.rows) throw InvalidInput("codes must have as many rows as X");
+          const auto models = models_of(coef, splits, folds, K, p);
           const auto scores = run(execution, [&](const Context& context) {
             return logistic_scores_cpu<T>(table.X, labels, table.weight, folds, n_classes, splits,
                                           models, context);
           });
-          py::array_t<double> result({n_models, int64_t{3}});
-          for (int64_t b = 0; b < n_models; ++b) {
-            result.mutable_at(b, 0) = scores[b].weight;
-            result.mutable_at(b, 1) = scores[b].right;
-            result.mutable_at(b, 2) = scores[b].loss;
-          }
-          return result;
+          return as_array(scores);
         });
       },
       py::arg("X"), py::arg("codes"), py::arg("sample_weight"), py::arg("folds"),
       py::arg("n_classes"), py::arg("splits"), py::arg("coef"), py::arg("execution"));
+  // `logistic` and `logistic_scores` on rows that another module holds.
+  m.def(
+      "logistic_passes",
+      [](const py::capsule& passes, const Folds& folds, const std::vector<int64_t>& splits,
+         const std::vector<int64_t>& class_weight, const std::vector<double>& C,
+         const std::vector<double>& l1_ratio, const std::vector<double>& tol,
+         const std::vector<int64_t>& max_iter, const std::vector<std::optional<Numbers>>& start,
+         const Execution& execution) {
+        LogisticPort& port = port_of(passes, folds);
+        const auto jobs = logistic_jobs(splits, class_weight, C, l1_ratio, tol, max_iter, start);
+        const int64_t p = port.parameters(), K = port.outputs();
+        check_jobs(jobs, start, folds, port.class_weights(), p * K);
+        const LogisticPopulation population = run(execution, [&](const Context& context) {
+          LogisticClient client(port);
+          return logistic_population(client, folds, jobs, context);
+        });
+        return as_tuple(population, K, p);
+      },
+      py::arg("passes"), py::arg("folds"), py::arg("splits"), py::arg("class_weight"), py::arg("C"),
+      py::arg("l1_ratio"), py::arg("tol"), py::arg("max_iter"), py::arg("start"),
+      py::arg("execution"));
+  m.def(
+      "logistic_passes_scores",
+      [](const py::capsule& passes, const Folds& folds, const std::vector<int64_t>& splits,
+         const Numbers& coef, const Execution& execution) {
+        LogisticPort& port = port_of(passes, folds);
+        const auto models = models_of(coef, splits, folds, port.outputs(), port.parameters());
+        return as_array(run(execution, [&](const Context& context) {
+          const LogisticClient client(port);
+          return logistic_scores(client, folds, splits, models, context);
+        }));
+      },
+      py::arg("passes"), py::arg("folds"), py::arg("splits"), py::arg("coef"),
+      py::arg("execution"));
 }
 
 }  // namespace manyfit::bindings

@@ -15,12 +15,12 @@
 
 #include <Eigen/Core>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "core/context.h"
 #include "core/folds.h"
 #include "core/views.h"
+#include "linear_model/logistic_passes.h"
 
 namespace manyfit {
 
@@ -51,13 +51,6 @@ LogisticPopulation logistic_cpu(MatrixView<const T> X, VectorView<const int64_t>
                                 VectorView<const T> w, const Folds& folds, int64_t n_classes,
                                 bool fit_intercept, const Eigen::MatrixXd& class_weights,
                                 const std::vector<LogisticJob>& jobs, const Context& context);
-
-// Sums over the rows that a split leaves out.
-struct LogisticScore {
-  double weight = 0;
-  double right = 0;  // weights of the rows whose class has the highest score
-  double loss = 0;   // weight times log-loss
-};
 
 // Of models coef[b] (d + 1, K) on what splits[b] leaves out: 2 n d (columns of a split's models).
 template <class T>

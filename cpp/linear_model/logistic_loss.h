@@ -6,15 +6,16 @@
 // right to about two units in the last place.
 #pragma once
 
-#include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+
+#include "core/block.h"
 
 namespace manyfit {
 
 // e^-a for a >= 0; smaller than e^-708 is e^-708.
-inline double exp_negative(double a) {
+MANYFIT_HOST_DEVICE double exp_negative(double a) {
   a = a < 708.0 ? a : 708.0;
   constexpr double magic = 0x1.8p52;  // adding it rounds to an integer, in the lowest bits
   const double shifted = a * 0x1.71547652b82fep0 + magic;
@@ -34,12 +35,16 @@ inline double exp_negative(double a) {
   p = p * r + 0.5;
   p = p * r + 1.0;
   p = p * r + 1.0;
-  const uint64_t power = (uint64_t{1023} - std::bit_cast<uint64_t>(shifted)) << 52;
-  return p * std::bit_cast<double>(power);
+  uint64_t power;
+  std::memcpy(&power, &shifted, sizeof power);
+  power = (uint64_t{1023} - power) << 52;
+  double scale;
+  std::memcpy(&scale, &power, sizeof scale);
+  return p * scale;
 }
 
 // log(1 + t) for 0 <= t <= 1.
-inline double log1p_unit(double t) {
+MANYFIT_HOST_DEVICE double log1p_unit(double t) {
   const double s = t / (2.0 + t), q = s * s;
   double p = 1.0 / 33.0;
   p = p * q + 1.0 / 31.0;
@@ -60,15 +65,26 @@ inline double log1p_unit(double t) {
   return 2.0 * s * (p * q + 1.0);
 }
 
-// For n rows with scores z and signs y (+1, -1): weight times log(1 + e^(-y z)) and its derivative
-// by z, in z's place. A score that is not finite gives a loss that is not.
+struct LogisticTerm {
+  double loss, slope;
+};
+
+// weight times log(1 + e^(-y z)) and its derivative by z. A score that is not finite gives a loss
+// that is not.
+MANYFIT_HOST_DEVICE LogisticTerm binary_term(double y, double weight, double z) {
+  const double m = y * z;
+  const double t = exp_negative(std::abs(m));
+  const double q = 1.0 / (1.0 + t);
+  return {weight * ((-m < 0.0 ? 0.0 : -m) + log1p_unit(t) + (m - m)),
+          -weight * y * (m >= 0 ? t * q : q)};
+}
+
+// Of n rows with scores z and signs y (+1, -1); the derivative takes z's place.
 inline void binary_loss(const double* y, const double* weight, int64_t n, double* z, double* loss) {
   for (int64_t i = 0; i < n; ++i) {
-    const double m = y[i] * z[i];
-    const double t = exp_negative(std::abs(m));
-    const double q = 1.0 / (1.0 + t);
-    loss[i] = weight[i] * (std::max(-m, 0.0) + log1p_unit(t) + (m - m));
-    z[i] = -weight[i] * y[i] * (m >= 0 ? t * q : q);
+    const LogisticTerm term = binary_term(y[i], weight[i], z[i]);
+    loss[i] = term.loss;
+    z[i] = term.slope;
   }
 }
 

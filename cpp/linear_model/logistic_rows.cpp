@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/fold_gram.h"
+#include "core/gram_kernel.h"
 #include "core/row_packer.h"
 #include "linear_model/logistic_loss.h"
 
@@ -54,23 +55,22 @@ void LogisticRows::weights(int64_t begin, int64_t n, int64_t class_weight, doubl
   }
 }
 
-Eigen::VectorXd LogisticRows::total_weight(int64_t class_weight) const {
-  Eigen::VectorXd total = Eigen::VectorXd::Zero(folds_.n_atoms());
+void LogisticRows::total_weight(int64_t class_weight, double* total, const Context&) const {
+  std::fill_n(total, folds_.n_atoms(), 0.0);
   Column weight;
   for (const Chunk& chunk : cut(1)) {
     for (int64_t begin = chunk.begin; begin < chunk.end; begin += kTileRows * step_) {
       const int64_t n = std::min<int64_t>(kTileRows, chunk.end - begin);
       weights(begin, n, class_weight, weight.data());
-      total(chunk.atom) += sum(weight, n);
+      total[chunk.atom] += sum(weight, n);
     }
   }
-  return total;
 }
 
-void LogisticRows::evaluate(const std::vector<LogisticPoint>& points,
-                            std::vector<LogisticSums>& sums, const Context& context) const {
+void LogisticRows::evaluate(const LogisticPoint* points, int64_t n_points, double* loss_of,
+                            double* gradient_of, const Context& context) const {
   const int64_t p = parameters(), K = outputs(), atoms = folds_.n_atoms();
-  const auto n_points = static_cast<int64_t>(points.size());
+  using Model = Eigen::Map<const Eigen::MatrixXd>;
   // Each atom's columns: the points that need it, side by side.
   std::vector<std::vector<int64_t>> members(atoms);
   std::vector<Eigen::MatrixXd> coef(atoms);
@@ -80,14 +80,12 @@ void LogisticRows::evaluate(const std::vector<LogisticPoint>& points,
       if (points[i].atoms[a]) members[a].push_back(i);
     const auto count = static_cast<int64_t>(members[a].size());
     coef[a].setZero(stride_, count * K);
-    for (int64_t i = 0; i < count; ++i) coef[a].block(0, i * K, p, K) = *points[members[a][i]].coef;
+    for (int64_t i = 0; i < count; ++i)
+      coef[a].block(0, i * K, p, K) = Model(points[members[a][i]].coef, p, K);
     widest = std::max(widest, count);
   }
-  sums.resize(n_points);
-  for (LogisticSums& each : sums) {
-    each.loss.setZero(atoms);
-    each.gradient.setZero(p * K, atoms);
-  }
+  std::fill_n(loss_of, n_points * atoms, 0.0);
+  std::fill_n(gradient_of, n_points * atoms * p * K, 0.0);
   const auto chunks = cut((p * K + 1) * widest * 8);
   struct Part {
     Eigen::VectorXd loss;
@@ -147,10 +145,10 @@ void LogisticRows::evaluate(const std::vector<LogisticPoint>& points,
   for (size_t c = 0; c < chunks.size(); ++c) {
     const int64_t a = chunks[c].atom;
     for (size_t i = 0; i < members[a].size(); ++i) {
-      LogisticSums& out = sums[members[a][i]];
-      out.loss(a) += parts[c].loss(i);
-      for (int64_t k = 0; k < K; ++k)
-        out.gradient.block(k * p, a, p, 1) += parts[c].gradient.block(0, i * K + k, p, 1);
+      const int64_t place = members[a][i] * atoms + a;
+      loss_of[place] += parts[c].loss(i);
+      Eigen::Map<Eigen::MatrixXd>(gradient_of + place * p * K, p, K) +=
+          parts[c].gradient.block(0, i * K, p, K);
     }
   }
 }
@@ -208,17 +206,17 @@ void LogisticRows::multinomial_hessian(const double* z, const double* weight, in
   }
 }
 
-Eigen::MatrixXd LogisticRows::hessian(const LogisticPoint& point, const Eigen::VectorXd& times,
-                                      const Context& context) const {
+void LogisticRows::hessian(const LogisticPoint& point, const double* times, double* result_of,
+                           const Context& context) const {
   const int64_t p = parameters(), K = outputs(), block = stride_ * stride_;
   const int64_t size = K * (K + 1) / 2 * block;
   Eigen::MatrixXd coef = Eigen::MatrixXd::Zero(stride_, K);
-  coef.topRows(p) = *point.coef;
+  coef.topRows(p) = Eigen::Map<const Eigen::MatrixXd>(point.coef, p, K);
   const auto chunks = cut(size * 8);
   std::vector<std::vector<double>> parts(chunks.size());
   context.parallel_for("logistic regression", chunks.size(), [&](int64_t c) {
     const Chunk& chunk = chunks[c];
-    if (times(chunk.atom) == 0) return;
+    if (times[chunk.atom] == 0) return;
     parts[c].assign(size, 0.0);
     const AlignedBuffer<double> tile(kTileRows * stride_), panels(2 * Tile::panel_size(stride_));
     const Eigen::VectorXd first = coef.col(0);
@@ -237,10 +235,10 @@ Eigen::MatrixXd LogisticRows::hessian(const LogisticPoint& point, const Eigen::V
   std::vector<double> total(size, 0.0);
   for (size_t c = 0; c < chunks.size(); ++c) {
     if (parts[c].empty()) continue;
-    const double scale = times(chunks[c].atom);
+    const double scale = times[chunks[c].atom];
     for (int64_t i = 0; i < size; ++i) total[i] += scale * parts[c][i];
   }
-  Eigen::MatrixXd result(p * K, p * K);
+  Eigen::Map<Eigen::MatrixXd> result(result_of, p * K, p * K);
   const double* at = total.data();
   for (int64_t k = 0; k < K; ++k) {
     for (int64_t l = 0; l <= k; ++l, at += block) {
@@ -253,11 +251,10 @@ Eigen::MatrixXd LogisticRows::hessian(const LogisticPoint& point, const Eigen::V
       }
     }
   }
-  return result;
 }
 
-Eigen::VectorXd LogisticRows::squares(int64_t class_weight, const Eigen::VectorXd& times,
-                                      const Context& context) const {
+void LogisticRows::squares(int64_t class_weight, const double* times, double* result,
+                           const Context& context) const {
   const auto chunks = cut(stride_ * 8);
   std::vector<Eigen::VectorXd> parts(chunks.size());
   context.parallel_for("logistic regression", chunks.size(), [&](int64_t c) {
@@ -275,10 +272,10 @@ Eigen::VectorXd LogisticRows::squares(int64_t class_weight, const Eigen::VectorX
           parts[c](j) += weight(r) * tile.data()[r * stride_ + j] * tile.data()[r * stride_ + j];
     }
   });
-  Eigen::VectorXd total = Eigen::VectorXd::Zero(parameters());
+  Eigen::Map<Eigen::VectorXd> total(result, parameters());
+  total.setZero();
   for (size_t c = 0; c < chunks.size(); ++c)
-    total += times(chunks[c].atom) * parts[c].head(parameters());
-  return total;
+    total += times[chunks[c].atom] * parts[c].head(parameters());
 }
 
 template <class T>

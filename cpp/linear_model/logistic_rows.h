@@ -1,6 +1,5 @@
-// Passes over tiles of rows for logistic regression: losses, gradients and Hessians at points, for
-// each atom of the folds. A row is z = (x - shift, 1) or (x, 0): the last coordinate belongs to the
-// intercept. Rows are read in their own type and computed in double.
+// The passes of logistic_passes.h over tiles of rows, on the CPU. Rows are read in their own type
+// and computed in double.
 #pragma once
 
 #include <Eigen/Core>
@@ -9,53 +8,32 @@
 
 #include "core/context.h"
 #include "core/folds.h"
-#include "core/gram_kernel.h"
 #include "core/views.h"
-#include "linear_model/logistic.h"
+#include "linear_model/logistic_passes.h"
 
 namespace manyfit {
 
-// A model whose loss is asked for, and on which atoms.
-struct LogisticPoint {
-  const Eigen::MatrixXd* coef;  // (p, K)
-  int64_t class_weight;
-  std::vector<uint8_t> atoms;
-};
-
-// Sums over the rows of each atom.
-struct LogisticSums {
-  Eigen::VectorXd loss;      // (atoms,)
-  Eigen::MatrixXd gradient;  // (p K, atoms)
-};
-
-class LogisticRows {
+class LogisticRows : public LogisticPasses {
  public:
   LogisticRows(const Folds& folds, int64_t n_features, int64_t n_classes,
                const Eigen::MatrixXd& class_weights);
-  virtual ~LogisticRows() = default;
 
-  int64_t parameters() const { return d_ + 1; }                     // p
-  int64_t outputs() const { return classes_ == 2 ? 1 : classes_; }  // K
-  const Eigen::VectorXd& shift() const { return shift_; }
-  const Folds& folds() const { return folds_; }
+  int64_t rows() const override { return folds_.n_rows; }
+  int64_t parameters() const override { return d_ + 1; }
+  int64_t outputs() const override { return classes_ == 2 ? 1 : classes_; }
+  int64_t atoms() const override { return folds_.n_atoms(); }
+  const double* shift() const override { return shift_.data(); }
 
-  // Later passes read one tile of so many; sums are those of the tiles read.
-  void sample(int64_t one_of);
-  // Sum of the weights of the rows read, (atoms,).
-  Eigen::VectorXd total_weight(int64_t class_weight) const;
-
-  void evaluate(const std::vector<LogisticPoint>& points, std::vector<LogisticSums>& sums,
-                const Context& context) const;
-  // Sum over atoms of times[a] * Hessian, (p K, p K), parameters of an output together.
-  Eigen::MatrixXd hessian(const LogisticPoint& point, const Eigen::VectorXd& times,
-                          const Context& context) const;
-  // Sum over atoms of times[a] * v z^2, (p,).
-  Eigen::VectorXd squares(int64_t class_weight, const Eigen::VectorXd& times,
-                          const Context& context) const;
-  // Of each model (p, K), in terms of x, on the rows that its split leaves out.
-  std::vector<LogisticScore> left_out(const std::vector<int64_t>& splits,
-                                      const std::vector<Eigen::MatrixXd>& coef,
-                                      const Context& context) const;
+  void sample(int64_t one_of) override;
+  void total_weight(int64_t class_weight, double* total, const Context& context) const override;
+  void evaluate(const LogisticPoint* points, int64_t n_points, double* loss, double* gradient,
+                const Context& context) const override;
+  void hessian(const LogisticPoint& point, const double* times, double* result,
+               const Context& context) const override;
+  void squares(int64_t class_weight, const double* times, double* result,
+               const Context& context) const override;
+  void left_out(const double* const* coef, const double* times, int64_t n_models,
+                LogisticScore* scores, const Context& context) const override;
 
  protected:
   // Rows at positions [begin, begin + n) of the folds' order, `stride` apart.

@@ -5,6 +5,7 @@
 #include "core/row_packer.h"
 #include "linear_model/logistic.h"
 #include "linear_model/logistic_loss.h"
+#include "linear_model/logistic_population.h"
 #include "linear_model/logistic_rows.h"
 
 namespace manyfit {
@@ -19,22 +20,20 @@ using Column = Eigen::Array<double, kTileRows, 1>;
 
 }  // namespace
 
-std::vector<LogisticScore> LogisticRows::left_out(const std::vector<int64_t>& splits,
-                                                  const std::vector<Eigen::MatrixXd>& coef,
-                                                  const Context& context) const {
+void LogisticRows::left_out(const double* const* coef, const double* times, int64_t n_models,
+                            LogisticScore* total, const Context& context) const {
   const int64_t p = parameters(), K = outputs(), atoms = folds_.n_atoms();
-  const auto n_models = static_cast<int64_t>(coef.size());
   std::vector<std::vector<int64_t>> members(atoms);
   std::vector<Eigen::MatrixXd> columns(atoms);
   int64_t widest = 1;
   for (int64_t a = 0; a < atoms; ++a) {
     for (int64_t i = 0; i < n_models; ++i)
-      if (folds_.test[splits[i] * atoms + a] > 0) members[a].push_back(i);
+      if (times[i * atoms + a] > 0) members[a].push_back(i);
     const auto count = static_cast<int64_t>(members[a].size());
     columns[a].setZero(stride_, count * K);
     for (int64_t i = 0; i < count; ++i) {
       auto own = columns[a].block(0, i * K, p, K);
-      own = coef[members[a][i]];
+      own = Eigen::Map<const Eigen::MatrixXd>(coef[members[a][i]], p, K);
       own.row(p - 1) += shift_.transpose() * own.topRows(p - 1);
     }
     widest = std::max(widest, count);
@@ -85,18 +84,34 @@ std::vector<LogisticScore> LogisticRows::left_out(const std::vector<int64_t>& sp
       }
     }
   });
-  std::vector<LogisticScore> total(n_models);
+  std::fill_n(total, n_models, LogisticScore());
   for (size_t c = 0; c < chunks.size(); ++c) {
     const int64_t a = chunks[c].atom;
     for (size_t i = 0; i < members[a].size(); ++i) {
       const int64_t model = members[a][i];
-      const double times = folds_.test[splits[model] * atoms + a];
-      total[model].weight += times * parts[c][i].weight;
-      total[model].right += times * parts[c][i].right;
-      total[model].loss += times * parts[c][i].loss;
+      const double often = times[model * atoms + a];
+      total[model].weight += often * parts[c][i].weight;
+      total[model].right += often * parts[c][i].right;
+      total[model].loss += often * parts[c][i].loss;
     }
   }
-  return total;
+}
+
+std::vector<LogisticScore> logistic_scores(const LogisticPasses& passes, const Folds& folds,
+                                           const std::vector<int64_t>& splits,
+                                           const std::vector<Eigen::MatrixXd>& coef,
+                                           const Context& context) {
+  const int64_t atoms = folds.n_atoms();
+  std::vector<double> times;
+  std::vector<const double*> models;
+  for (size_t i = 0; i < splits.size(); ++i) {
+    models.push_back(coef[i].data());
+    for (int64_t a = 0; a < atoms; ++a) times.push_back(folds.test[splits[i] * atoms + a]);
+  }
+  std::vector<LogisticScore> scores(splits.size());
+  passes.left_out(models.data(), times.data(), static_cast<int64_t>(splits.size()), scores.data(),
+                  context);
+  return scores;
 }
 
 template <class T>
@@ -106,7 +121,7 @@ std::vector<LogisticScore> logistic_scores_cpu(
     const std::vector<Eigen::MatrixXd>& coef, const Context& context) {
   const Eigen::MatrixXd ones = Eigen::MatrixXd::Ones(1, n_classes);
   const LogisticTable<T> rows(X, codes, w, folds, n_classes, true, ones);
-  return rows.left_out(splits, coef, context);
+  return logistic_scores(rows, folds, splits, coef, context);
 }
 
 template std::vector<LogisticScore> logistic_scores_cpu(

@@ -56,6 +56,10 @@ def philox_words(seed: int, stream: int, index: int) -> list[int]: ...
 
 class Execution:
     def __init__(self, threads: int = 0, progress: Callable[[str, float], object] | None = None) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def progress(self) -> Callable[[str, float], object] | None: ...
 
 class Folds:
     @property
@@ -64,6 +68,12 @@ class Folds:
     def n_atoms(self) -> int: ...
     @property
     def splits(self) -> list[int]: ...
+    @property
+    def order(self) -> list[int]: ...
+    @property
+    def atom_begin(self) -> list[int]: ...
+    @property
+    def train(self) -> list[int]: ...
     def training_rows(self, split: int) -> int: ...
     def trained_on(self, split: int) -> NDArray[bool_]: ...
 
@@ -74,6 +84,15 @@ def make_folds(
 ) -> list[Folds]: ...
 
 class FoldGram:
+    @staticmethod
+    def from_moments(
+        n_features: int,
+        n_targets: int,
+        precision: float,
+        shift: NDArray[float64],
+        moments: NDArray[float64],
+        folds: Folds,
+    ) -> FoldGram: ...
     @property
     def finite(self) -> bool: ...
     @property
@@ -192,6 +211,25 @@ def logistic_scores(
     sample_weight: NDArray[Any] | None,
     folds: Folds,
     n_classes: int,
+    splits: Sequence[int],
+    coef: NDArray[float64],
+    execution: Execution,
+) -> NDArray[float64]: ...
+def logistic_passes(
+    passes: object,  # a capsule
+    folds: Folds,
+    splits: Sequence[int],
+    class_weight: Sequence[int],
+    C: Sequence[float],
+    l1_ratio: Sequence[float],
+    tol: Sequence[float],
+    max_iter: Sequence[int],
+    start: Sequence[NDArray[float64] | None],
+    execution: Execution,
+) -> tuple[NDArray[float64], list[int], list[bool], list[bool]]: ...
+def logistic_passes_scores(
+    passes: object,  # a capsule
+    folds: Folds,
     splits: Sequence[int],
     coef: NDArray[float64],
     execution: Execution,

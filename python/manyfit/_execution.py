@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral
 from time import monotonic
-from types import ModuleType
+from typing import Any
 
 from manyfit import _threadpoolctl
 from manyfit._native import core
 from manyfit.exceptions import DeviceError
 
-__all__ = ["backend", "execution", "progress"]
+__all__ = ["backend", "cuda_module", "device_index", "execution", "progress"]
 
 _threadpoolctl.register()
 
@@ -83,8 +84,8 @@ def execution(n_jobs: int | None) -> core.Execution:
     return core.Execution(threads(n_jobs), _progress.get())
 
 
-def backend(device: str) -> ModuleType:
-    """Return the module whose kernels run on `device`.
+def backend(device: str) -> Any:
+    """Return what offers the kernels that run on `device`: the core, or the functions of a GPU under the same names.
 
     Raises
     ------
@@ -93,9 +94,45 @@ def backend(device: str) -> ModuleType:
     """
     if device == "cpu":
         return core
-    if device.split(":")[0] == "cuda":
-        raise DeviceError(
-            f"device={device!r}: this build of manyfit has no CUDA module; use device='cpu' "
-            "(manyfit.show_config() tells what this build has)"
-        )
-    raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
+    index = device_index(device)
+    if index is None:
+        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    module = cuda_module(f"device={device!r}")
+    from manyfit._cuda_kernels import kernels_of
+
+    try:
+        return kernels_of(module, index)
+    except DeviceError as error:
+        raise DeviceError(f"device={device!r}: {error}") from None
+
+
+def device_index(device: object) -> int | None:
+    """Of a GPU by its name, "cuda" or "cuda:N"; None for any other."""
+    if device == "cuda":
+        return 0
+    if not isinstance(device, str) or not device.startswith("cuda:"):
+        return None
+    number = device.removeprefix("cuda:")
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+def cuda_module(asked: str) -> Any:
+    """Return the CUDA module, imported at its first use; `asked` says who needs it.
+
+    Raises
+    ------
+    DeviceError
+        If there is none in this installation, or it does not load.
+    """
+    try:
+        from manyfit import _cuda
+    except ImportError as error:
+        if importlib.util.find_spec("manyfit._cuda") is None:
+            why = (
+                f"this build of manyfit has no CUDA module ({core.build_info()['cuda']}); with NVIDIA's CUDA "
+                "toolkit, `pip install manyfit -Ccmake.define.MANYFIT_CUDA=ON` builds one"
+            )
+        else:
+            why = f"manyfit's CUDA module does not load ({error})"
+        raise DeviceError(f"{asked}: {why}; or use device='cpu' (manyfit.show_config() tells more)") from None
+    return _cuda

@@ -11,13 +11,29 @@ from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
     Options,
+    StrOptions,
     _InstancesOf,
     make_constraint,
 )
 
-__all__ = ["check_parameters", "describe"]
+from manyfit._execution import device_index
+
+__all__ = ["DeviceName", "check_parameters", "describe"]
 
 _TYPES = {"Integral": "an integer", "int": "an integer", "Real": "a number", "str": "a string"}
+
+
+class DeviceName(StrOptions):  # type: ignore[misc]  # scikit-learn is untyped
+    """The name of a device."""
+
+    def __init__(self) -> None:
+        super().__init__({"cpu", "cuda"})  # and "cuda:N"
+
+    def is_satisfied_by(self, value: object) -> bool:
+        return value == "cpu" or device_index(value) is not None
+
+    def __str__(self) -> str:
+        return "'cpu', 'cuda' or 'cuda:N'"
 
 
 def _interval_text(interval: Any) -> str:
@@ -37,7 +53,7 @@ def _rule(constraint: Any) -> str:
     if isinstance(constraint, Interval):
         kind = "an integer " if constraint.type.__name__ == "Integral" else ""
         return kind + _interval_text(constraint)
-    if isinstance(constraint, Options):
+    if isinstance(constraint, Options) and not isinstance(constraint, DeviceName):
         return "one of " + ", ".join(sorted(repr(option) for option in constraint.options))
     if isinstance(constraint, _InstancesOf):
         return _TYPES.get(constraint.type.__name__, f"of type {constraint.type.__name__}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import sys
 import textwrap
@@ -35,6 +36,44 @@ def _lapack() -> dict[str, str]:
     return {"provider": "SciPy", "name": lapack["name"], "version": lapack["version"]}
 
 
+def _cuda(build: str) -> dict[str, Any]:
+    """What there is of CUDA: the module, and the devices it finds; asking must not fail."""
+    facts: dict[str, Any] = {"built": False, "build": build, "reason": build, "devices": []}
+    if importlib.util.find_spec("manyfit._cuda") is None:
+        return facts
+    facts["built"] = True
+    try:
+        from manyfit import _cuda
+
+        facts["reason"] = ""
+        for index in range(_cuda.device_count()):
+            facts["devices"].append({"device": f"cuda:{index}", **_cuda.facts(index)})
+    except Exception as error:
+        facts["reason"] = str(error)
+    return facts
+
+
+def _cuda_lines(cuda: dict[str, Any]) -> list[tuple[str, str]]:
+    if not cuda["built"]:
+        return [("CUDA", f"not built: {cuda['reason']}")]
+    lines = [("CUDA", f"built ({cuda['build']})" + (f"; {cuda['reason']}" if cuda["reason"] else ""))]
+    for each in cuda["devices"]:
+        versions = ", ".join(
+            f"{name} {each[name] // 1000}.{each[name] % 1000 // 10}"
+            for name in ("driver", "runtime")
+            if each[name]
+        )
+        lines.append(
+            (
+                f"  {each['device']}",
+                f"{each['name']}, compute capability {each['major']}.{each['minor']}, "
+                f"{each['free'] / 2**30:.1f} of {each['memory'] / 2**30:.1f} GiB free"
+                + (f", {versions}" if versions else ""),
+            )
+        )
+    return lines
+
+
 def config() -> dict[str, Any]:
     """Facts about this installation, as a dictionary.
 
@@ -44,7 +83,8 @@ def config() -> dict[str, Any]:
         ``version``, ``python`` and ``platform``; ``cpu`` (``level``, ``reason``, levels ``built`` and
         ``supported``); ``threads`` (``default`` and its ``limits``, 0 where there is none); ``lapack``
         (``provider``, ``name``, ``version``); ``build`` (compiler and flags); ``cuda`` (``built``,
-        ``reason``); ``dependencies`` (versions, None where not installed).
+        ``build``, why no device is there: ``reason``, and ``devices``); ``dependencies`` (versions, None
+        where not installed).
 
     See Also
     --------
@@ -64,7 +104,7 @@ def config() -> dict[str, Any]:
         "threads": {"default": core.default_threads(), "limits": dict(core.thread_limits())},
         "lapack": _lapack(),
         "build": dict(core.build_info()),
-        "cuda": {"built": False, "reason": "no algorithm of this version has a CUDA kernel"},
+        "cuda": _cuda(core.build_info()["cuda"]),
         "dependencies": {name: _installed_version(name) for name in _DEPENDENCIES},
     }
 
@@ -89,7 +129,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("Compiler", f"{build['compiler']}, {build['build_type']}"),
         ("  flags", build["flags"]),
         ("  with", f"Eigen {build['eigen']}, pybind11 {build['pybind11']}"),
-        ("CUDA", "built" if cuda["built"] else f"not built: {cuda['reason']}"),
+        *_cuda_lines(cuda),
         ("Dependencies", dependencies),
     ]
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names
 
+from manyfit._device_arrays import DeviceInput, on_host
 from manyfit._execution import backend, threads
-from manyfit._parameters import check_parameters
+from manyfit._parameters import DeviceName, check_parameters
 from manyfit.dataset import Dataset
+from manyfit.exceptions import DeviceError
 from manyfit.splits import Splits
 
 if TYPE_CHECKING:
@@ -42,9 +43,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "device": [StrOptions({"cpu", "cuda"})],
+        "device": [DeviceName()],
         "n_jobs": [None, Integral],
     }
+
+    # Where this estimator has kernels; with "cuda", at least the pass over X runs on the GPU.
+    _devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     # --- what a subclass gives ---
 
@@ -88,17 +92,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         elsewhere: list[Job] = []
         for job in jobs:
             job.estimator._check()
+            if dataset.on_device:
+                dataset.assert_placed(job.estimator)
             (here if job.estimator._runs_here(dataset) else elsewhere).append(job)
         if here:
-            matrix = dataset.matrix(here[0].estimator)
+            n_rows, n_features = dataset.shape(here[0].estimator)
             if splits is None:
-                splits = Splits(len(matrix))
+                splits = Splits(n_rows)
             weights = dataset.weights(here[0].estimator)
             if weights is not None:
                 splits.assert_weight(weights)
             splits.groups = dataset.known_folds(splits.groups)
             for job in here:
-                job.estimator._note_columns(dataset.X, matrix.shape[1])
+                job.estimator._note_columns(dataset.X, n_features)
             left = cls._train_population(here, dataset, splits)
             for job in here:
                 job.estimator.fit_backend_ = "manyfit"
@@ -109,11 +115,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     def _check(self) -> None:
         """Raise for parameters that break their rules and for a device or threads that are not there."""
         check_parameters(self)
-        backend(self.device)
+        if self.device != "cpu":
+            self._check_device()
         threads(self.n_jobs)
 
+    def _check_device(self) -> None:
+        if "cuda" not in self._devices:
+            raise DeviceError(
+                f"{type(self).__name__}: device={self.device!r}: no step of {type(self).__name__} has a CUDA kernel; "
+                "device='cpu' is what it has"
+            )
+        backend(self.device)
+
     def _note_columns(self, X: Any, n_features: int) -> None:
-        if type(X) is np.ndarray:
+        if type(X) is np.ndarray or type(X) is DeviceInput:
             self.__dict__.pop("feature_names_in_", None)
         else:
             _check_feature_names(self, X, reset=True)
@@ -125,7 +140,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         if splits is not None and splits.pairs is not None:
             rows = splits.train_rows(split)
             arrays = [a if a is None or np.ndim(a) == 0 else _safe_indexing(a, rows) for a in arrays]
-        X, y, weights = arrays
+        X, y, weights = (on_host(array) for array in arrays)
         extra = {} if weights is None else {"sample_weight": weights}
         self._sklearn_fit(X, y, **extra)
         self.fit_backend_ = "scikit-learn"

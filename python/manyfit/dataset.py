@@ -15,7 +15,8 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
-from manyfit._execution import reporter
+from manyfit._device_arrays import DeviceInput, held, refuse_on_cpu
+from manyfit._execution import backend, reporter
 from manyfit._labels import checked_labels
 from manyfit._native import core
 
@@ -54,7 +55,8 @@ class Dataset:
     ----------
     X : array-like or sparse matrix of shape (n_samples, n_features)
         Float32 and float64 arrays of any memory order are read in place; anything else is converted
-        once. Not copied: do not change it while the dataset is in use.
+        once. Not copied: do not change it while the dataset is in use. An array on a GPU is held as a
+        view that is copied to the host only if something reads it there.
     y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
     sample_weight : array-like of shape (n_samples,) or float, default=None
         Weights >= 0, not all zero.
@@ -79,10 +81,10 @@ class Dataset:
     """
 
     def __init__(self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None) -> None:
-        self.X = X
-        self.y = y
-        self.sample_weight = sample_weight
-        self.groups = groups
+        self.X = held(X, "X")
+        self.y = held(y, "y")
+        self.sample_weight = held(sample_weight, "sample_weight")
+        self.groups = held(groups, "groups")
         self.passes: list[str] = []
         self._matrix: NDArray[Any] | None = None
         self._targets: NDArray[Any] | None = None
@@ -91,6 +93,7 @@ class Dataset:
         self._forms: dict[Any, Any] = {}
         self._folds: list[core.Folds] = []
         self._variants: dict[Any, Dataset] = {}
+        self._uploads: dict[tuple[int, int], tuple[Any, Any]] = {}  # by array and device: both
 
     def __repr__(self) -> str:
         shape = getattr(self.X, "shape", None) or (len(self.X),)
@@ -101,6 +104,11 @@ class Dataset:
     def sparse(self) -> bool:
         """Whether `X` is a sparse matrix."""
         return bool(issparse(self.X))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether some of the arrays lie on a device."""
+        return any(type(array) is DeviceInput for array in (self.X, self.y, self.sample_weight))
 
     @property
     def small(self) -> bool:
@@ -115,6 +123,8 @@ class Dataset:
         """`X` as a float32 or float64 array of shape (n_samples, n_features), NaN and infinity included."""
         if self._matrix is None:
             X = self.X
+            if type(X) is DeviceInput:
+                X = X.host()
             if not plain(X, 2):
                 X = check_array(
                     X,
@@ -133,30 +143,48 @@ class Dataset:
 
     def shape(self, estimator: object) -> tuple[int, int]:
         """Of :meth:`matrix`."""
-        n, d = self.matrix(estimator).shape
+        n, d = self.X.shape if self._X_stays else self.matrix(estimator).shape
         return n, d
 
     def dtype(self, estimator: object) -> np.dtype[Any]:
         """Of :meth:`matrix`."""
-        return self.matrix(estimator).dtype
+        return self.X.dtype if self._X_stays else self.matrix(estimator).dtype
 
     def n_targets(self, estimator: object) -> int:
         """Columns of :meth:`targets_2d`."""
+        if self._y_stays:
+            return 1 if self.y.ndim == 1 else int(self.y.shape[1])
         return int(self.targets_2d(estimator).shape[1])
+
+    def single_target(self, estimator: object) -> bool:
+        """Whether :meth:`targets` is of one dimension."""
+        return bool(self.y.ndim == 1) if self._y_stays else self.targets(estimator).ndim == 1
+
+    @property
+    def _y_stays(self) -> bool:
+        """Whether kernels on the device read `y` where it lies."""
+        return self._X_stays and type(self.y) is DeviceInput and self.X.dtype == self.y.dtype
+
+    @property
+    def _X_stays(self) -> bool:
+        return type(self.X) is DeviceInput
 
     def targets(self, estimator: object) -> NDArray[Any]:
         """`y` in the dtype of `X`, of shape (n_samples,) or (n_samples, n_targets)."""
         if self._targets is None:
-            X = self.matrix(estimator)
             y = self.y
             if y is None:
                 raise ValueError(
                     f"This {_name(estimator)} estimator requires y to be passed, but the target y is None."
                 )
+            if type(y) is DeviceInput:
+                y = y.host()
+            n, dtype = self.shape(estimator)[0], self.dtype(estimator)
             if not (plain(y, 1) or plain(y, 2)):
                 y = _check_y(y, multi_output=True, y_numeric=True, estimator=estimator)
-            check_consistent_length(X, y)
-            y = np.asarray(y, dtype=X.dtype)
+            if len(y) != n:
+                check_consistent_length(self.X, y)
+            y = np.asarray(y, dtype=dtype)
             if not plain(y, y.ndim):
                 y = np.array(y, order="C")
             self._targets = y
@@ -170,13 +198,14 @@ class Dataset:
     def labels(self, estimator: object) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """The classes in `y`, sorted, and for each sample the place of its class among them."""
         if self._labels is None:
-            X = self.matrix(estimator)
+            n, _ = self.shape(estimator)
             if self.y is None:
                 raise ValueError(
                     f"This {_name(estimator)} estimator requires y to be passed, but the target y is None."
                 )
-            y = checked_labels(self.y, _name(estimator))
-            check_consistent_length(X, y)
+            y = checked_labels(self.y.host() if type(self.y) is DeviceInput else self.y, _name(estimator))
+            if len(y) != n:
+                check_consistent_length(self.X, y)
             classes, codes = np.unique(y, return_inverse=True)
             self._labels = classes, codes.astype(np.int64)
         return self._labels
@@ -186,23 +215,23 @@ class Dataset:
         if self.sample_weight is None:
             return None
         if self._weights is None:
-            X = self.matrix(estimator)
+            (n, _), dtype = self.shape(estimator), self.dtype(estimator)
             name = _name(estimator)
             weights = np.asarray(self.sample_weight)
             if weights.ndim == 0:
-                weights = np.full(len(X), weights)
+                weights = np.full(n, weights)
             if weights.ndim != 1:
                 raise ValueError(
                     f"{name}: sample_weight must be a number or 1-dimensional, got {weights.ndim}D array "
                     "(Sample weights must be 1D array or scalar)"
                 )
-            if len(weights) != len(X):
+            if len(weights) != n:
                 raise ValueError(
-                    f"{name}: sample_weight must have one value per sample ({len(X)}), got {len(weights)}; "
-                    f"sample_weight.shape == {weights.shape}, expected {(len(X),)}!"
+                    f"{name}: sample_weight must have one value per sample ({n}), got {len(weights)}; "
+                    f"sample_weight.shape == {weights.shape}, expected {(n,)}!"
                 )
             weights = check_array(
-                weights, ensure_2d=False, dtype=X.dtype, input_name="sample_weight", estimator=estimator
+                weights, ensure_2d=False, dtype=dtype, input_name="sample_weight", estimator=estimator
             )
             if (weights < 0).any():
                 row = int(np.argmax(weights < 0))
@@ -227,8 +256,75 @@ class Dataset:
         for begin in range(0, len(X), rows):  # in pieces, so that Ctrl-C comes through
             report(begin / len(X))
             assert_all_finite(X[begin : begin + rows], estimator_name=name, input_name="X")
+        if self._y_stays:
+            self.targets(estimator)
         if self._targets is not None:
             assert_all_finite(self._targets, estimator_name=name, input_name="y")
+
+    # --- on a device ---
+
+    def assert_placed(self, estimator: Any) -> None:
+        """Raise where the arrays on a device are not such as the estimator's device can read."""
+        name, device = type(estimator).__name__, estimator.device
+        here = [
+            (label, array)
+            for label, array in (("X", self.X), ("y", self.y), ("sample_weight", self.sample_weight))
+            if type(array) is DeviceInput
+        ]
+        if device == "cpu":
+            refuse_on_cpu(estimator, *here[0])
+        kernels = backend(device)
+        for label, array in here:
+            if array.array.device != kernels.index:
+                raise ValueError(
+                    f"{name}: {label} must lie on {kernels.name} (device={device!r}), got an array on "
+                    f"cuda:{array.array.device}; set device='cuda:{array.array.device}', or copy the array"
+                )
+        if self._X_stays:
+            if self.X.dtype not in FLOATS:
+                raise ValueError(
+                    f"{name}: X must have dtype float32 or float64 on the device, got {self.X.dtype}; convert it "
+                    "first, for example by X.astype('float32')"
+                )
+            # As of an array on the host: dimensions, and none of them empty.
+            shape = np.broadcast_to(self.X.dtype.type(0), self.X.shape)
+            check_array(shape, dtype=None, ensure_all_finite=False, input_name="X", estimator=estimator)
+        if self._y_stays:
+            if self.y.ndim not in (1, 2):
+                raise ValueError(f"{name}: y must have 1 or 2 dimensions, got {self.y.ndim}")
+            check_consistent_length(self.X, self.y)
+            if self.y.size == 0:
+                raise ValueError(f"{name}: y must have at least one target, got shape {self.y.shape}")
+
+    def resident(self, kernels: Any, estimator: object) -> Any:
+        """`X` on the device of `kernels`, copied there once."""
+        return self.kept(self.X if self._X_stays else self.matrix(estimator), kernels)
+
+    def placed(self, kernels: Any, estimator: object, targets: bool = True) -> tuple[Any, Any, Any]:
+        """`X`, targets of two dimensions and weights, where kernels that read them once are to find them.
+
+        On the device, if `X` is there; elsewhere as arrays of NumPy.
+        """
+        if kernels is core:
+            Y = self.targets_2d(estimator) if targets else None
+            return self.matrix(estimator), Y, self.weights(estimator) if targets else None
+        X: Any = self.X if self._X_stays else self.matrix(estimator)
+        arrays: list[Any] = [X, None, None]
+        if targets:
+            arrays[1] = self.y if self._y_stays else self.targets_2d(estimator)
+            arrays[2] = self.weights(estimator)
+        if self._X_stays or (id(X), kernels.index) in self._uploads:
+            arrays = [array if array is None else self.kept(array, kernels) for array in arrays]
+        return arrays[0], arrays[1], arrays[2]
+
+    def kept(self, array: Any, kernels: Any) -> Any:
+        """An array on the device of `kernels`, copied there once and kept with this dataset."""
+        if type(array) is DeviceInput:
+            return array.array
+        key = id(array), kernels.index
+        if key not in self._uploads:  # the host's array is kept, and so its id
+            self._uploads[key] = array, kernels.upload(array)
+        return self._uploads[key][1]
 
     def known_folds(self, groups: list[core.Folds]) -> list[core.Folds]:
         """The same groups of splits, as the very objects met before where they are equal."""
@@ -240,13 +336,18 @@ class Dataset:
             known.append(same or folds)
         return known
 
-    def made(self, name: str, folds: core.Folds | None) -> Any:
+    def made(self, name: str, folds: core.Folds | None, kernels: Any = core) -> Any:
         """The prepared form `name` for `folds` if it has been made, or None."""
-        return self._forms.get((name, folds if folds is None else id(folds)))
+        return self._forms.get(self._place(name, folds, kernels))
 
-    def form(self, name: str, folds: core.Folds | None, make: Callable[[], Form]) -> Form:
-        """The prepared form `name` for `folds`, made on first use."""
-        place = (name, folds if folds is None else id(folds))
+    def _place(self, name: str, folds: core.Folds | None, kernels: Any) -> Any:
+        return name, id(folds), id(kernels)
+
+    def form(
+        self, name: str, folds: core.Folds | None, make: Callable[[], Form], kernels: Any = core
+    ) -> Form:
+        """The prepared form `name` for `folds`, made on first use; `kernels` say on which device."""
+        place = self._place(name, folds, kernels)
         if place not in self._forms:
             self._forms[place] = make()
             if folds is not None and not any(folds is old for old in self._folds):
@@ -260,6 +361,10 @@ class Dataset:
         if key not in self._variants:
             y, weights = make()
             other = Dataset(self.X, y, weights, self.groups)
-            other._matrix, other.passes = self._matrix, self.passes
+            other._share(self)
             self._variants[key] = other
         return self._variants[key]
+
+    def _share(self, other: Dataset) -> None:
+        """Have the `X` of another dataset, as it is prepared there, and its list of passes."""
+        self._matrix, self.passes, self._uploads = other._matrix, other.passes, other._uploads

@@ -19,6 +19,7 @@ struct Array {
   std::string dtype;  // as in the array interface without byte order: "f4", "f8", "i8"
   std::vector<int64_t> shape;
   std::vector<int64_t> strides;  // in elements
+  bool read_only = false;        // memory of another library that is not to be written
   std::shared_ptr<void> owner;
 
   int64_t itemsize() const { return dtype[1] - '0'; }
@@ -102,6 +103,8 @@ auto by_dtype(const Array& array, F&& f) {
 
 void bind_arrays(py::module_& m);
 void bind_folds(py::module_& m);
+void bind_fold_gram(py::module_& m);
+void bind_logistic(py::module_& m);
 void bind_linear_model(py::module_& m);
 
 }  // namespace manyfit::bindings

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import decomposition
 from sklearn.decomposition._pca import _infer_dimension
+from sklearn.utils.validation import check_is_fitted
 
+from manyfit._device_answers import affine_on_device
+from manyfit._device_arrays import DeviceInput, like, on_device, on_host
 from manyfit._execution import backend, execution
 from manyfit._native import core
 from manyfit.base import Estimator, Job
@@ -56,8 +59,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         For "randomized".
     random_state : int, RandomState instance or None, default=None
         For "arpack" and "randomized".
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -124,6 +127,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         self.device = device
         self.n_jobs = n_jobs
 
+    _devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the model.
 
@@ -158,16 +163,18 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         """
         dataset = X if isinstance(X, Dataset) else Dataset(X)
         self._check()
+        if dataset.on_device:
+            dataset.assert_placed(self)
         if self._runs_here(dataset):
             projected: NDArray[Any] = self.fit(dataset).transform(dataset.X)
             return projected
         # A truncated decomposition finds the projected rows too, and they are not quite what transform gives.
-        projected = super().fit_transform(self._writable(dataset.X))
+        projected = super().fit_transform(self._writable(on_host(dataset.X)))
         self._check_sklearn_fit()
         self.fit_backend_ = "scikit-learn"
         return projected
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def transform(self, X: Any) -> Any:
         """Project `X` on the components.
 
         Parameters
@@ -178,6 +185,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_components_)
         """
+        if type(X) is not np.ndarray and on_device(X):
+            return self._transform_on_device(X)
         # As in the linear models: NaN and infinity in X show in the answer, and the general path says so.
         components = self.__dict__.get("components_")
         named = "feature_names_in_" in self.__dict__
@@ -193,6 +202,15 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
                 return answer
         general: NDArray[Any] = super().transform(X)
         return general
+
+    def _transform_on_device(self, X: Any) -> Any:
+        check_is_fitted(self)
+        coef = self.components_.astype(np.float64)
+        if self.whiten:
+            scale = np.sqrt(self.explained_variance_)
+            coef /= np.maximum(scale, np.finfo(scale.dtype).eps)[:, None]
+        answer, kernels = affine_on_device(self, X, coef, -(coef @ self.mean_.astype(np.float64)))
+        return like(X.given if isinstance(X, DeviceInput) else X, answer, kernels)
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         shape: tuple[int, ...] = getattr(X, "shape", ())
@@ -219,7 +237,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         """`svd_solver` with "auto" resolved."""
         if self.svd_solver != "auto" or dataset.sparse:
             return str(self.svd_solver)
-        n, d = dataset.matrix(self).shape
+        n, d = dataset.shape(self)
         if n >= 10 * d and d <= 1000:
             return "covariance_eigh"
         if max(n, d) <= 500 or self.n_components == "mle":
@@ -250,7 +268,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
             return None
         scores: dict[int, float] = {}
         for folds in splits.groups:
-            gram = dataset.made("fold Gram", folds) or dataset.made("fold Gram of X", folds)
+            kernels = backend(jobs[0].estimator.device)
+            gram = dataset.made("fold Gram", folds, kernels) or dataset.made("fold Gram of X", folds, kernels)
             for place, split in enumerate(folds.splits):
                 members = [job.estimator for job in jobs if job.split == split]
                 n_test = len(splits.test_rows(split))
@@ -356,19 +375,20 @@ def _decompose(
     jobs: Sequence[Job], places: list[int], dataset: Dataset, folds: core.Folds, splits: Splits, solver: str
 ) -> None:
     owner = jobs[0].estimator
-    X = dataset.matrix(owner)
+    n_rows, n_features = dataset.shape(owner)
     kernels, run = backend(owner.device), execution(owner.n_jobs)
     rows = [folds.training_rows(place) for place in places]
-    counts = [job.estimator._check_count(n, X.shape[1], solver) for job, n in zip(jobs, rows, strict=True)]
+    counts = [job.estimator._check_count(n, n_features, solver) for job, n in zip(jobs, rows, strict=True)]
 
     def made(name: str, folds: core.Folds | None, make: Callable[[], Any]) -> Any:
-        form = dataset.form(name, folds, make)
+        form = dataset.form(name, folds, make, kernels)
         if not form.finite:
             dataset.assert_finite(owner)
             raise ValueError(_OVERFLOW)
         return form
 
-    if len(X) < X.shape[1]:
+    if n_rows < n_features:
+        X = dataset.matrix(owner)
         gram = made("row Gram", None, lambda: kernels.row_gram(X, run))
         fits = kernels.pca_dual(gram, X, folds, places, counts, run)
         if solver == "full" and not all(reliable for *_, reliable in fits):
@@ -376,14 +396,16 @@ def _decompose(
             fits = kernels.pca_dual(qr, X, folds, places, counts, run)
     elif solver == "full":
         # a form made for a regression, with its targets, serves as well
-        qr = dataset.made("fold QR", folds) or made(
-            "fold QR of X", folds, lambda: kernels.fold_qr(X, None, None, folds, run)
+        qr = dataset.made("fold QR", folds, kernels) or made(
+            "fold QR of X", folds, lambda: kernels.fold_qr(dataset.matrix(owner), None, None, folds, run)
         )
         fits = kernels.pca(qr, places, counts, run)
     else:
-        moments = dataset.made("fold Gram", folds) or made(
-            "fold Gram of X", folds, lambda: kernels.fold_gram(X, None, None, folds, run)
+        moments = dataset.made("fold Gram", folds, kernels) or made(
+            "fold Gram of X",
+            folds,
+            lambda: kernels.fold_gram(*dataset.placed(kernels, owner, targets=False), folds, run),
         )
         fits = kernels.pca(moments, places, counts, run)
     for job, fit, n in zip(jobs, fits, rows, strict=True):
-        job.estimator._store(fit, n, X.dtype, solver)
+        job.estimator._store(fit, n, dataset.dtype(owner), solver)

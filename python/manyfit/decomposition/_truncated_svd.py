@@ -8,7 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import decomposition
+from sklearn.utils.validation import check_is_fitted
 
+from manyfit._device_answers import affine_on_device
+from manyfit._device_arrays import DeviceInput, like, on_device, on_host
 from manyfit._execution import backend, execution
 from manyfit._native import core
 from manyfit.base import Estimator, Job
@@ -51,8 +54,8 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
         For scikit-learn's solvers.
     tol : float, default=0.0
         For scikit-learn's "arpack".
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -109,6 +112,8 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
         self.device = device
         self.n_jobs = n_jobs
 
+    _devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the model.
 
@@ -142,15 +147,17 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
         """
         dataset = X if isinstance(X, Dataset) else Dataset(X)
         self._check()
+        if dataset.on_device:
+            dataset.assert_placed(self)
         if self._runs_here(dataset):
             projected: NDArray[Any] = self.fit(dataset).transform(dataset.X)
             return projected
         # A truncated decomposition finds the projected rows too, and they are not quite what transform gives.
-        projected = self._sklearn_fit_transform(dataset.X)
+        projected = self._sklearn_fit_transform(on_host(dataset.X))
         self.fit_backend_ = "scikit-learn"
         return projected
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def transform(self, X: Any) -> Any:
         """Project `X` on the components.
 
         Parameters
@@ -161,6 +168,8 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_components)
         """
+        if type(X) is not np.ndarray and on_device(X):
+            return self._transform_on_device(X)
         # As in the linear models: NaN and infinity in X show in the answer, and the general path says so.
         components = self.__dict__.get("components_")
         named = "feature_names_in_" in self.__dict__
@@ -172,6 +181,11 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
                 return answer
         general: NDArray[Any] = super().transform(X)
         return general
+
+    def _transform_on_device(self, X: Any) -> Any:
+        check_is_fitted(self)
+        answer, kernels = affine_on_device(self, X, self.components_, np.zeros(len(self.components_)))
+        return like(X.given if isinstance(X, DeviceInput) else X, answer, kernels)
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         self._sklearn_fit_transform(X)
@@ -185,7 +199,7 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
         return projected
 
     def _runs_here(self, dataset: Dataset) -> bool:
-        return super()._runs_here(dataset) and min(dataset.matrix(self).shape) <= EXACT_SIZE
+        return super()._runs_here(dataset) and min(dataset.shape(self)) <= EXACT_SIZE
 
     @classmethod
     def _train_population(cls, jobs: Sequence[Job], dataset: Dataset, splits: Splits) -> Sequence[Job]:
@@ -239,21 +253,23 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
 
 def _decompose(jobs: Sequence[Job], places: list[int], dataset: Dataset, folds: core.Folds) -> None:
     owner = jobs[0].estimator
-    X = dataset.matrix(owner)
+    n_rows, n_features = dataset.shape(owner)
+    wide = n_rows < n_features
     kernels, run = backend(owner.device), execution(owner.n_jobs)
     counts = [
-        job.estimator._check_count(folds.training_rows(place), X.shape[1])
+        job.estimator._check_count(folds.training_rows(place), n_features)
         for job, place in zip(jobs, places, strict=True)
     ]
 
     def made(name: str, folds: core.Folds | None, make: Callable[[], Any]) -> Any:
-        form = dataset.form(name, folds, make)
+        form = dataset.form(name, folds, make, kernels)
         if not form.finite:
             dataset.assert_finite(owner)
             raise ValueError(_OVERFLOW)
         return form
 
-    if len(X) < X.shape[1]:
+    if wide:
+        X = dataset.matrix(owner)
         forms: list[Callable[[], Any]] = [
             lambda: made("row Gram", None, lambda: kernels.row_gram(X, run)),
             lambda: made("row QR", None, lambda: kernels.row_qr(X, run)),
@@ -262,25 +278,33 @@ def _decompose(jobs: Sequence[Job], places: list[int], dataset: Dataset, folds: 
         # a form made for a regression, with its targets, serves as well
         forms = [
             lambda: (
-                dataset.made("fold Gram", folds)
-                or made("fold Gram of X", folds, lambda: kernels.fold_gram(X, None, None, folds, run))
+                dataset.made("fold Gram", folds, kernels)
+                or made(
+                    "fold Gram of X",
+                    folds,
+                    lambda: kernels.fold_gram(*dataset.placed(kernels, owner, targets=False), folds, run),
+                )
             ),
             lambda: (
-                dataset.made("fold QR", folds)
-                or made("fold QR of X", folds, lambda: kernels.fold_qr(X, None, None, folds, run))
+                dataset.made("fold QR", folds, kernels)
+                or made(
+                    "fold QR of X",
+                    folds,
+                    lambda: kernels.fold_qr(dataset.matrix(owner), None, None, folds, run),
+                )
             ),
         ]
     left = list(range(len(jobs)))
     for form in forms:  # the second is the more accurate one
         chosen = [places[b] for b in left], [counts[b] for b in left]
-        if len(X) < X.shape[1]:
+        if wide:
             fits = kernels.truncated_svd_dual(form(), X, folds, *chosen, run)
         else:
             fits = kernels.truncated_svd(form(), *chosen, run)
         last = form is forms[-1]
         for b, fit in zip(left, fits, strict=True):
             if fit[-1] or last:
-                jobs[b].estimator._store(fit, X.dtype)
+                jobs[b].estimator._store(fit, dataset.dtype(owner))
         left = [] if last else [b for b, fit in zip(left, fits, strict=True) if not fit[-1]]
         if not left:
             return

@@ -71,7 +71,7 @@ def seed_of(selection: str, random_state: Any) -> int:
 def reads_gram(group: PreparedJobs, fits: int) -> bool:
     """Whether the Gram of the columns is the way, or the columns themselves."""
     rows, columns = group.shape
-    if group.dataset.made("fold Gram", group.folds) is not None:
+    if group.has_gram:
         return True
     if rows < columns:
         return False

@@ -119,7 +119,7 @@ class ChoosesPenalty(LinearEstimator):
 
     def _choose(self, dataset: Dataset, splits: Splits, first: int, last: int) -> bool:
         """Choose by the folds from `first` on, and fit on the rows of `last`; False where no kernel answers."""
-        dtype = dataset.matrix(self).dtype
+        dtype = dataset.dtype(self)
         ratios = self._ratios()
         if not isinstance(self.alphas, Integral):
             for index, alpha in enumerate(self.alphas):
@@ -192,11 +192,12 @@ class ChoosesPenalty(LinearEstimator):
         if not isinstance(self.alphas, Integral):
             grid = np.sort(np.asarray(self.alphas, dtype=np.float64))[::-1]
             return [grid] * len(ratios)
+        one = np.zeros((1, group.shape[1]), dtype=group.dtype)  # of the rows, nothing is asked but their type
         products, total = self._products(group, splits, split, int(self.alphas) * len(ratios) * folds)
         return [
             _coordinate_descent._alpha_grid(
-                group.X[:1],
-                group.Y[:1],
+                one,
+                one[:, : group.n_targets],
                 Xy=products / total,
                 l1_ratio=ratio,
                 eps=self.eps,
@@ -251,7 +252,7 @@ class ChoosesPenalty(LinearEstimator):
         warn_unless_converged(type(self).__name__, solution)
         if not solution.reliable.all():
             return False
-        weights = np.ones(len(group.X)) if group.weights is None else group.weights.astype(np.float64)
+        weights = np.ones(group.shape[0]) if group.weights is None else group.weights.astype(np.float64)
         tested = np.array([weights[splits.test_rows(split)].sum() for _, split in members])
         residual = self._residual(group, members, points, splits, solution, weights)
         errors[[split - first for _, split in members]] = residual / tested[:, None]
@@ -268,7 +269,7 @@ class ChoosesPenalty(LinearEstimator):
     ) -> NDArray[np.float64]:
         """Weighted sums of squared errors, the mean over targets, (members, points)."""
         shape = len(members), len(points)
-        if group.dataset.made("fold Gram", group.folds) is not None:
+        if group.has_gram:
             places = [place for place, _ in members for _ in points]
             residual = group.kernels.squared_errors(
                 group.gram(), places, solution.coef, solution.intercept, group.execution
@@ -341,8 +342,8 @@ class ElasticNetCV(ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[m
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------
@@ -454,8 +455,8 @@ class LassoCV(ChoosesPenalty, linear_model.LassoCV):  # type: ignore[misc]
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from manyfit._device_answers import answered
+from manyfit._device_arrays import on_device, on_host
 from manyfit._execution import backend, execution
 from manyfit._native import core
 from manyfit.base import Estimator, Job
@@ -98,14 +100,18 @@ class PreparedJobs:
         """Second moments of every atom; raises for data that is not finite."""
 
         def make() -> core.FoldGram:
-            gram: core.FoldGram = self.kernels.fold_gram(
-                self.X, self.Y, self.weights, self.folds, self.execution
-            )
+            rows = self.dataset.placed(self.kernels, self.owner) if self._double is None else self._double
+            gram: core.FoldGram = self.kernels.fold_gram(*rows, self.folds, self.execution)
             if not gram.finite:
                 self.dataset.assert_finite(self.owner)
             return gram
 
-        return self.dataset.form("fold Gram", self.folds, make)
+        return self.dataset.form("fold Gram", self.folds, make, self.kernels)
+
+    @property
+    def has_gram(self) -> bool:
+        """Whether :meth:`gram` costs nothing any more."""
+        return self.dataset.made("fold Gram", self.folds, self.kernels) is not None
 
     def qr(self) -> core.FoldQR:
         """Triangular factor of every atom."""
@@ -158,6 +164,8 @@ class PreparedJobs:
 class LinearEstimator(Estimator):
     """A linear model that least squares fits."""
 
+    _devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the model.
 
@@ -200,7 +208,7 @@ class LinearEstimator(Estimator):
         # astype copies: the population's own array would otherwise live as long as one of its models
         with np.errstate(over="ignore"):
             coef, intercept = (array.astype(dataset.dtype(self)) for array in (coef, intercept))
-        single = dataset.targets(self).ndim == 1
+        single = dataset.single_target(self)
         self.coef_: Any = coef[0] if single else coef
         if not self.fit_intercept:
             self.intercept_: Any = 0.0
@@ -251,7 +259,7 @@ class LinearEstimator(Estimator):
         scores: NDArray[np.float64] = -means.mean(axis=1)
         return scores
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """Predict targets.
 
         Parameters
@@ -261,11 +269,31 @@ class LinearEstimator(Estimator):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
+            An array of the kind of `X`, on its device, where `X` lies on one.
         """
+        if type(X) is not np.ndarray and on_device(X):
+            return answered(self, X, "predict")
         answer = self._combined(X)
         if answer is None:
             answer = super().predict(X)
         return answer
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination of the predictions; of classifiers, the share that is right.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        if type(X) is not np.ndarray and on_device(X):
+            return float(answered(self, X, "score", y, sample_weight))
+        return float(super().score(X, on_host(y, "y"), on_host(sample_weight, "sample_weight")))
 
     def _combined(self, X: Any) -> NDArray[Any] | None:
         """X @ coef_.T + intercept_ in the common case, without scikit-learn's general checks; None otherwise.

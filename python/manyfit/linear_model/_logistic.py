@@ -13,6 +13,8 @@ from sklearn import get_config, linear_model
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
+from manyfit._device_answers import ClassifierAnswers, answered
+from manyfit._device_arrays import on_device, on_host
 from manyfit._execution import backend, execution
 from manyfit._labels import assert_classes
 from manyfit._native import core
@@ -54,7 +56,7 @@ def check_solver(owner: str, solver: str, penalty: str | None, dual: bool) -> No
         )
 
 
-class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: ignore[misc]
+class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegression):  # type: ignore[misc]
     """Logistic regression, binary or multinomial, with l2, l1, elastic-net or no penalty.
 
     Minimises ``C * sum(loss) + (1 - l1_ratio) / 2 * ||w||^2 + l1_ratio * ||w||_1``. Fits of a population
@@ -92,8 +94,8 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         Whether to start from the solution of the previous call.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------
@@ -163,6 +165,8 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         )
         self.device = device
 
+    _devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the model.
 
@@ -186,6 +190,23 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         """
         return self._fit_one(X, y, sample_weight)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        if type(X) is not np.ndarray and on_device(X):
+            return float(answered(self, X, "score", y, sample_weight))
+        return float(super().score(X, on_host(y, "y"), on_host(sample_weight, "sample_weight")))
+
     def _runs_here(self, dataset: Dataset) -> bool:
         here = (
             dataset.small
@@ -201,7 +222,7 @@ class LogisticRegression(Estimator, linear_model.LogisticRegression):  # type: i
         """Whether callbacks can be shown our steps: Newton's, each of which follows from the point it starts at."""
         classes, _ = dataset.labels(self)
         outputs = 1 if len(classes) == 2 else len(classes)
-        return bool(outputs * (dataset.matrix(self).shape[1] + 1) <= core.logistic_newton_size)
+        return bool(outputs * (dataset.shape(self)[1] + 1) <= core.logistic_newton_size)
 
     def _settle(self, warn: bool = False) -> tuple[float, float]:
         """C and the share of l1 that the parameters, deprecated ones too, stand for."""
@@ -364,7 +385,7 @@ def fit_apart(job: Job, dataset: Dataset, splits: Splits) -> None:
     """Fit on the rows of a split that lacks a class: a model of fewer classes."""
     rows = splits.train_rows(job.split)
     weights = dataset.weights(job.estimator)
-    y = np.asarray(dataset.y).ravel()[rows]
+    y = np.asarray(on_host(dataset.y)).ravel()[rows]
     groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
     part = Dataset(dataset.matrix(job.estimator)[rows], y, None if weights is None else weights[rows], groups)
     type(job.estimator)._train_population([Job(job.estimator, 0)], part, Splits(len(y)))
@@ -380,11 +401,23 @@ class LogisticBatch:
         self.fit_intercept = fit_intercept
         self.kernels = backend(first.device)
         self.execution = execution(first.n_jobs)
-        self.X = dataset.matrix(first)
         self.classes, self.codes = dataset.labels(first)
         self.weights = dataset.weights(first)
         self._tables: list[NDArray[np.float64]] = []
         self._known: dict[Any, int] = {}
+
+    @property
+    def X(self) -> NDArray[Any]:
+        """The rows on the host."""
+        return self.dataset.matrix(self.owner)
+
+    def _rows(self) -> tuple[Any, Any, Any]:
+        """The rows, their codes and weights, where the kernels read them, again and again."""
+        if self.kernels is core:
+            return self.X, self.codes, self.weights
+        X = self.dataset.resident(self.kernels, self.owner)
+        weights = None if self.weights is None else self.dataset.kept(self.weights, self.kernels)
+        return X, self.dataset.kept(self.codes, self.kernels), weights
 
     @property
     def outputs(self) -> int:
@@ -413,9 +446,7 @@ class LogisticBatch:
     def scores(self, splits: Sequence[int], coef: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of models (jobs, outputs, features + 1), on the rows left out: (jobs, 3) sums of weights, right and loss."""
         sums: NDArray[np.float64] = self.kernels.logistic_scores(
-            self.X,
-            self.codes,
-            self.weights,
+            *self._rows(),
             self.folds,
             len(self.classes),
             splits,
@@ -428,9 +459,7 @@ class LogisticBatch:
         """Coefficients with intercepts (jobs, outputs, features + 1), steps, and whether they converged."""
         lists = {name: [job[name] for job in jobs] for name in jobs[0]}
         coef, n_iter, converged, finite = self.kernels.logistic(
-            self.X,
-            self.codes,
-            self.weights,
+            *self._rows(),
             self.folds,
             len(self.classes),
             self.fit_intercept,
@@ -473,7 +502,7 @@ def warn_unconverged(solver: str, max_iter: int, n_iter: int, fits: int = 1) -> 
 def _fit_batch(
     batch: LogisticBatch, jobs: Sequence[Job], place: dict[int, int], splits: Splits
 ) -> Iterator[Job]:
-    n_features = batch.X.shape[1]
+    _, n_features = batch.dataset.shape(batch.owner)
     settings = []
     members = []
     for job in jobs:
@@ -498,6 +527,6 @@ def _fit_batch(
         return
     coef, n_iter, converged = batch.run(settings)
     for b, job in enumerate(members):
-        job.estimator._store(batch.X.dtype, batch.classes, coef[b], n_iter[b])
+        job.estimator._store(batch.dataset.dtype(batch.owner), batch.classes, coef[b], n_iter[b])
         if not converged[b]:
             warn_unconverged(job.estimator.solver, job.estimator.max_iter, n_iter[b])

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sklearn import get_config, linear_model
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 
+from manyfit._device_answers import ClassifierAnswers
+from manyfit._device_arrays import on_host
 from manyfit._labels import assert_classes
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
@@ -47,7 +49,7 @@ _LEGACY_WARN = (
 )
 
 
-class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # type: ignore[misc]
+class LogisticRegressionCV(ClassifierAnswers, Estimator, linear_model.LogisticRegressionCV):  # type: ignore[misc]
     """Logistic regression that chooses `C` and `l1_ratio` by cross-validation.
 
     All fits, of every `C`, `l1_ratio` and fold, are a population: they share the passes over `X`, Hessians and
@@ -94,8 +96,8 @@ class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # typ
     use_legacy_attributes : bool, default=True
         Whether `C_`, `l1_ratio_`, `coefs_paths_`, `scores_` and `n_iter_` have the form they had before
         scikit-learn 1.9. The default warns, as in scikit-learn.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------
@@ -183,6 +185,8 @@ class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # typ
         )
         self.device = device
 
+    _devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Self:
         """Choose the penalty by cross-validation, and fit with it on all rows.
 
@@ -218,6 +222,24 @@ class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # typ
             self.fit_backend_ = "scikit-learn"
             return self
         return self._fit_one(X, y, sample_weight)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, **score_params: Any) -> float:
+        """Score by `scoring`; what lies on a device is copied to the host.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+        **score_params : dict
+            For the scorer, with scikit-learn's metadata routing enabled.
+
+        Returns
+        -------
+        float
+        """
+        weights = on_host(sample_weight, "sample_weight")
+        return float(super().score(on_host(X), on_host(y, "y"), sample_weight=weights, **score_params))
 
     def _sklearn_fit(self, X: Any, y: Any, **extra: Any) -> None:
         # The class that follows in the method resolution order: a name in scikit-learn may be replaced.
@@ -311,7 +333,7 @@ class LogisticRegressionCV(Estimator, linear_model.LogisticRegressionCV):  # typ
         classes, codes = dataset.labels(jobs[0].estimator)
         assert_classes(cls.__name__, classes)
         outputs = 1 if len(classes) == 2 else len(classes)
-        n_features = dataset.matrix(jobs[0].estimator).shape[1]
+        _, n_features = dataset.shape(jobs[0].estimator)
         left: list[Job] = []
         whole: list[Job] = []
         for job in jobs:

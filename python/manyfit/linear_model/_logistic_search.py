@@ -139,7 +139,7 @@ class Search:
 
     @property
     def _parameters(self) -> int:
-        return int(self.dataset.matrix(self.models[0]).shape[1]) + 1
+        return self.dataset.shape(self.models[0])[1] + 1
 
     def _present(self, split: int) -> tuple[int, ...]:
         """Classes that the rows of a split have."""

@@ -14,6 +14,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
+from manyfit._device_answers import answered
+from manyfit._device_arrays import on_device, on_host
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, grouped
@@ -79,7 +81,7 @@ class LabelRegression(LinearEstimator):
 
     # --- answers ---
 
-    def decision_function(self, X: Any) -> NDArray[Any]:
+    def decision_function(self, X: Any) -> Any:
         """Scores of the classes; the largest is predicted.
 
         Parameters
@@ -89,14 +91,17 @@ class LabelRegression(LinearEstimator):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, that of the second, predicted where it is > 0.
+            For two classes, that of the second, predicted where it is > 0. An array of the kind of `X`,
+            on its device, where `X` lies on one.
         """
+        if type(X) is not np.ndarray and on_device(X):
+            return answered(self, X, "decision_function")
         scores = self._combined(X)
         if scores is None:
             scores = super().decision_function(X)
         return scores
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """Predict classes.
 
         Parameters
@@ -108,6 +113,8 @@ class LabelRegression(LinearEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             For multilabel `y`, ones where a label is predicted.
         """
+        if type(X) is not np.ndarray and on_device(X):
+            return answered(self, X, "predict")
         scores = self.decision_function(X)
         return _labels_of(scores, self.classes_, self._multilabel)
 
@@ -135,12 +142,11 @@ class _Labels:
     """The labels of a dataset: classes, and the place of each row's or which of them each row has."""
 
     def __init__(self, dataset: Dataset, estimator: Any) -> None:
-        y: Any = dataset.y
+        y: Any = on_host(dataset.y, "y")
         self.multilabel = False
         sparse: bool = issparse(y)
         shape = y.shape if sparse else np.asarray(y).shape
         if y is not None and len(shape) == 2 and shape[1] > 1:
-            X = dataset.matrix(estimator)
             kind = type_of_target(y, input_name="y")
             if kind != "multilabel-indicator":
                 raise ValueError(
@@ -149,7 +155,7 @@ class _Labels:
                     "binarization)"
                 )
             table = np.asarray(y.toarray() if sparse else y)
-            check_consistent_length(X, table)
+            check_consistent_length(dataset.X, table)
             self.multilabel = True
             self.classes, self.codes = np.arange(table.shape[1]), table
         else:
@@ -191,7 +197,7 @@ def _as_numbers(
     """
     owner = jobs[0].estimator
     labels = _Labels(dataset, owner)
-    X, base = dataset.matrix(owner), dataset.weights(owner)
+    dtype, base = dataset.dtype(owner), dataset.weights(owner)
     present = {split: labels.present(splits.train_rows(split)) for split in {job.split for job in jobs}}
     parts: dict[tuple[str, int | None], list[Job]] = {}
     for job in jobs:
@@ -209,8 +215,8 @@ def _as_numbers(
         def make(weight: Any = weight, classes: Any = classes, rows: Any = rows) -> tuple[Any, Any]:
             weights = dataset.sample_weight if base is None else base
             if weight:
-                weights = labels.weights(weight, rows, base, X.dtype)
-            return labels.numbers(classes, X.dtype), weights
+                weights = labels.weights(weight, rows, base, dtype)
+            return labels.numbers(classes, dtype), weights
 
         for job in members:
             job.estimator.classes_ = labels.classes[classes]
@@ -221,7 +227,7 @@ def _as_numbers(
             assert splits.pairs is not None
             single = Splits(splits.n_rows, [splits.pairs[alone]])
             numbers = Dataset(dataset.X, *make())
-            numbers._matrix, numbers.passes = dataset._matrix, dataset.passes
+            numbers._share(dataset)
             yield [Job(job.estimator, 0) for job in members], numbers, single
 
 
@@ -252,8 +258,8 @@ class RidgeClassifier(LabelRegression, RidgeEstimator, linear_model.RidgeClassif
         Whether to require coefficients >= 0.
     random_state : int, RandomState instance or None, default=None
         For scikit-learn's "sag" and "saga", on sparse `X`.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -359,8 +365,8 @@ class RidgeClassifierCV(LabelRegression, RidgeSelection, linear_model.RidgeClass
         Weights of the classes, in the fits and in the scores; "balanced" gives each class the same total.
     store_cv_results : bool, default=False
         Whether to keep `cv_results_`; for ``cv=None`` only.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -473,13 +479,13 @@ def _with_class_weights(
         parts.setdefault((repr(weight) if weight else "", alone), []).append(job)
     owner = jobs[0].estimator
     labels = _Labels(dataset, owner)
-    X, base = dataset.matrix(owner), dataset.weights(owner)
+    dtype, base = dataset.dtype(owner), dataset.weights(owner)
     for (name, alone), members in parts.items():
         weight = members[0].estimator.class_weight
         rows: Any = slice(None) if alone is None else splits.train_rows(alone)
 
         def make(weight: Any = weight, rows: Any = rows) -> tuple[Any, Any]:
-            return dataset.y, labels.weights(weight, rows, base, X.dtype)
+            return dataset.y, labels.weights(weight, rows, base, dtype)
 
         if not weight:
             yield members, dataset, splits
@@ -487,5 +493,5 @@ def _with_class_weights(
             yield members, dataset.variant(("weights", name), make), splits
         else:
             weighted = Dataset(dataset.X, *make(), dataset.groups)
-            weighted._matrix, weighted.passes = dataset._matrix, dataset.passes
+            weighted._share(dataset)
             yield members, weighted, splits

@@ -155,7 +155,7 @@ class RidgeSelection(LinearEstimator):
 
     def _check_rows(self, group: PreparedJobs, rows: Rows) -> None:
         """Raise where there is but one row to leave out and nothing to fit without it."""
-        weights = np.ones(len(group.X))[rows] if group.weights is None else group.weights[rows]
+        weights = np.ones(group.shape[0])[rows] if group.weights is None else group.weights[rows]
         if self.fit_intercept and np.count_nonzero(weights) < 2:
             raise ValueError(
                 f"{type(self).__name__}: leaving out one row takes at least 2 rows of positive weight, got "
@@ -165,7 +165,7 @@ class RidgeSelection(LinearEstimator):
     def _choose(self, group: PreparedJobs, rows: Rows, squares: Floats, residuals: Floats | None) -> None:
         """Set alpha_, best_score_ and cv_results_ from sums of squared errors (alphas, targets)."""
         alphas = np.array(self._penalty_list())
-        X, y = group.dataset.matrix(self), self._numbers(group.dataset)
+        y = self._numbers(group.dataset)
         weights = None if group.weights is None else group.weights[rows].astype(np.float64)
         one_each = y.ndim == 2 and bool(getattr(self, "alpha_per_target", False))
         self.__dict__.pop("cv_results_", None)
@@ -204,7 +204,7 @@ class RidgeSelection(LinearEstimator):
             self.best_score_ = scores[place] if one_each else float(scores[place])
         if self.store_cv_results:
             assert left_out is not None
-            self.cv_results_ = (left_out if y.ndim == 2 else left_out[:, 0]).astype(X.dtype)
+            self.cv_results_ = (left_out if y.ndim == 2 else left_out[:, 0]).astype(group.dtype)
 
     def _numbers(self, dataset: Dataset) -> NDArray[Any]:
         """What is regressed on."""
@@ -404,8 +404,8 @@ class RidgeCV(RidgeSelection, linear_model.RidgeCV):  # type: ignore[misc]
         Whether to keep `cv_results_`; for ``cv=None`` only.
     alpha_per_target : bool, default=False
         Whether each target has a penalty of its own; for ``cv=None`` only.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

@@ -63,9 +63,9 @@ class MappedDataset(Dataset):
         self.passes = source.passes
         self._matrix, self._labels = None, None
         self._targets, self._weights = source.targets, source.weights
-        self._forms = {("fold Gram", id(folds)): gram}
+        self._forms = {self._place("fold Gram", folds, core): gram}
         self._folds = [folds]
-        self._variants = {}
+        self._variants, self._uploads = {}, {}
         self._shape = len(source.rows), len(space.offset)
 
     @property
@@ -75,6 +75,17 @@ class MappedDataset(Dataset):
     @property
     def sparse(self) -> bool:
         return False
+
+    @property
+    def on_device(self) -> bool:
+        return False
+
+    @property
+    def _X_stays(self) -> bool:
+        return False
+
+    def _place(self, name: str, folds: core.Folds | None, kernels: Any) -> Any:
+        return name, id(folds)  # the moments are there, wherever the rows were
 
     def shape(self, estimator: object) -> tuple[int, int]:
         return self._shape

@@ -17,6 +17,7 @@ from sklearn.model_selection._validation import _insert_error_scores, _warn_or_r
 from sklearn.utils import indexable
 from sklearn.utils.validation import _check_method_params, _num_samples
 
+from manyfit._device_arrays import held
 from manyfit.dataset import Dataset
 from manyfit.model_selection._evaluator import Evaluation, Evaluator
 from manyfit.model_selection._explain import Explanation, Round, estimate
@@ -153,6 +154,7 @@ class SharedSearch(_search.BaseSearchCV):  # type: ignore[misc]  # scikit-learn 
         if isinstance(X, Dataset):
             dataset = X
             X, y, params = unpacked(type(self).__name__, dataset, y, params)
+        X, y = held(X, "X"), held(y, "y")
         self._n_samples_orig = _num_samples(X)
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)

@@ -31,6 +31,7 @@ from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _num_samples
 
+from manyfit._device_arrays import held
 from manyfit.base import Job
 from manyfit.dataset import Dataset
 from manyfit.model_selection._evaluator import Evaluation, Evaluator
@@ -57,6 +58,9 @@ def _instead_of(theirs: Callable[..., Any]) -> Callable[[Function], Function]:
 
         @wraps(ours)
         def call(estimator: Any, *args: Any, **options: Any) -> Any:
+            args = tuple(held(each, name) for each, name in zip(args, ("X", "y"), strict=False)) + args[2:]
+            for name in options.keys() & {"X", "y", "groups"}:
+                options[name] = held(options[name], name)
             return (checked if _shares(estimator) else theirs)(estimator, *args, **options)
 
         return cast("Function", call)

@@ -1,0 +1,435 @@
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "linear_model/logistic_kernels_cuda.h"
+#include "linear_model/logistic_passes_cuda.h"
+#include "linear_model/logistic_sums_cuda.h"
+
+namespace manyfit {
+namespace {
+
+using namespace logistic_kernels;
+
+constexpr int64_t kNarrow = 64;       // parameters of one output that a kernel keeps in registers
+constexpr int64_t kMostChunks = 528;  // four blocks for each multiprocessor of an H200
+constexpr int64_t kPartBytes = int64_t{256} << 20;
+constexpr int64_t kWorkspace = int64_t{64} << 20;  // no larger than its second-level cache, about
+constexpr int64_t kTermWork = 130;                 // of a row's loss, in multiply-adds
+
+int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The tiles that a sample of one of `step` reads: those the CPU reads (logistic_rows.cpp).
+struct Cut {
+  int64_t step = 0;
+  std::vector<int64_t> atom_tile;  // (atoms + 1)
+  DeviceBuffer<Tile> tiles;
+
+  Cut() = default;
+  Cut(const DeviceFolds& folds, int64_t one_of) : step(one_of) {
+    constexpr int64_t kCpuChunks = 64, kCpuTiles = 4;
+    const int64_t all = over(folds.n_rows, kTile);
+    const int64_t rows = std::max(over(all, kCpuChunks) * kTile, kCpuTiles * kTile * step);
+    std::vector<Tile> list;
+    atom_tile.push_back(0);
+    for (int64_t a = 0; a < folds.n_atoms(); ++a) {
+      const int64_t end = folds.atom_begin[a + 1];
+      for (int64_t chunk = folds.atom_begin[a]; chunk < end; chunk += rows) {
+        const int64_t stop = std::min(chunk + rows, end);
+        for (int64_t begin = chunk; begin < stop; begin += kTile * step)
+          list.push_back({begin, static_cast<int32_t>(std::min<int64_t>(kTile, stop - begin)),
+                          static_cast<int32_t>(a)});
+      }
+      atom_tile.push_back(static_cast<int64_t>(list.size()));
+    }
+    tiles = DeviceBuffer<Tile>(folds.device(), list);
+  }
+};
+
+// Chunks for sums of so many bytes each, and the rounds in which they are gone through.
+struct Chunks {
+  std::vector<int64_t> atom_chunk;  // (atoms + 1)
+  DeviceBuffer<Chunk> chunks;
+  DeviceBuffer<int64_t> begin;  // atom_chunk
+  int64_t count = 0, longest = 0, width = 1;
+  const Tile* tiles;
+
+  // Bytes of a chunk's sums, bytes of a tile in the workspace, work of a tile in multiply-adds.
+  Chunks(Device& device, const Cut& cut, int64_t sums, int64_t workspace, double work)
+      : tiles(cut.tiles.data()) {
+    const int64_t all = cut.atom_tile.back();
+    const int64_t most = std::min({kMostChunks, kPartBytes / std::max<int64_t>(sums, 1),
+                                   workspace > 0 ? kPartBytes / workspace : kMostChunks});
+    const int64_t each = std::max<int64_t>(1, over(all, std::max<int64_t>(most, 1)));
+    std::vector<Chunk> list;
+    atom_chunk.push_back(0);
+    for (size_t a = 0; a + 1 < cut.atom_tile.size(); ++a) {
+      for (int64_t t = cut.atom_tile[a]; t < cut.atom_tile[a + 1]; t += each)
+        list.push_back({t, static_cast<int32_t>(std::min(each, cut.atom_tile[a + 1] - t)),
+                        static_cast<int32_t>(a)});
+      atom_chunk.push_back(static_cast<int64_t>(list.size()));
+    }
+    count = static_cast<int64_t>(list.size());
+    for (const Chunk& chunk : list) longest = std::max<int64_t>(longest, chunk.tiles);
+    chunks = DeviceBuffer<Chunk>(device, list);
+    begin = DeviceBuffer<int64_t>(device, atom_chunk);
+    // A launch may take some 30 ms.
+    const double rate = device.facts().fast_double ? 2e9 : 5e7;
+    const double budget = rate * device.facts().multiprocessors;
+    const double fit = budget / std::max(1.0, work * static_cast<double>(count));
+    width = static_cast<int64_t>(std::clamp(fit, 1.0, static_cast<double>(longest)));
+    if (workspace > 0) width = std::clamp<int64_t>(kWorkspace / (workspace * count), 1, width);
+  }
+
+  // f(round) for each round, asking the context between launches.
+  template <class F>
+  void rounds(const Context& context, F&& f) const {
+    for (int64_t from = 0; from < longest; from += width) {
+      context.check();
+      f(Round{tiles, chunks.data(), from, width});
+    }
+  }
+};
+
+class LogisticPassesCuda final : public LogisticPasses {
+ public:
+  LogisticPassesCuda(const DeviceFolds& folds, const Data& data, const double* class_weights,
+                     int64_t class_weight_rows)
+      : device_(folds.device()),
+        folds_(folds),
+        data_(data),
+        class_weights_(
+            device_,
+            std::vector<double>(class_weights, class_weights + class_weight_rows * data.classes)),
+        whole_(folds, 1) {
+    data_.class_weights = class_weights_.data();
+    data_.order = folds.order.empty() ? nullptr : folds.order.data();
+    cut_ = &whole_;
+  }
+
+  // Labels, weights and shift, from arrays on the device.
+  template <class T>
+  void read(MatrixView<const T> X, VectorView<const int64_t> codes, VectorView<const T> w,
+            bool fit_intercept, const Context& context) {
+    const int64_t n = X.rows, d = X.cols;
+    label_ = DeviceBuffer<int32_t>(device_, n);
+    if (!w.empty()) weight_ = DeviceBuffer<double>(device_, n);
+    const int64_t blocks = std::min<int64_t>(over(n, kSumThreads), 1024);
+    DeviceBuffer<int32_t> bad(device_, blocks);
+    device_.launch({blocks, 1, 1}, kSumThreads, kSumThreads * 4,
+                   GatherKernel<T>{codes, w, data_.order, n, data_.classes, label_.data(),
+                                   weight_.data(), bad.data()});
+    for (const int32_t each : bad.download(context))
+      if (each != 0) throw InvalidInput("codes must be classes");
+    shift_.assign(static_cast<size_t>(d), 0.0);
+    shift_on_device_ = DeviceBuffer<double>(device_, std::max<int64_t>(d, 1));
+    shift_on_device_.zero();
+    if (fit_intercept && d > 0) {
+      device_.launch({over(d, kSumThreads), 1, 1}, kSumThreads, 0,
+                     MeansKernel<T>{X, shift_on_device_.data()});
+      device_.download(shift_.data(), shift_on_device_.data(), static_cast<size_t>(d) * 8, context);
+    }
+    data_.shift = shift_on_device_.data();
+    data_.label = label_.data();
+    data_.weight = w.empty() ? nullptr : weight_.data();
+  }
+
+  int64_t rows() const override { return folds_.n_rows; }
+  int64_t parameters() const override { return data_.d + 1; }
+  int64_t outputs() const override { return data_.classes == 2 ? 1 : data_.classes; }
+  int64_t atoms() const override { return folds_.n_atoms(); }
+  const double* shift() const override { return shift_.data(); }
+
+  void sample(int64_t one_of) override {
+    if (one_of != 1 && sampled_.step != one_of) sampled_ = Cut(folds_, one_of);
+    cut_ = one_of == 1 ? &whole_ : &sampled_;
+  }
+
+  void total_weight(int64_t class_weight, double* total, const Context& context) const override {
+    const Chunks chunks(device_, *cut_, 8, 0, kTile);
+    DeviceBuffer<double> parts(device_, chunks.count);
+    parts.zero();
+    chunks.rounds(context, [&](const Round& round) {
+      device_.launch({chunks.count, 1, 1}, kTile, kTile * 8,
+                     WeightKernel{data_, round, class_weight, parts.data()});
+    });
+    const std::vector<double> found = parts.download(context);
+    for (int64_t a = 0; a < atoms(); ++a) {
+      total[a] = 0;
+      for (int64_t c = chunks.atom_chunk[a]; c < chunks.atom_chunk[a + 1]; ++c)
+        total[a] += found[c];
+    }
+  }
+
+  void evaluate(const LogisticPoint* points, int64_t n_points, double* loss, double* gradient,
+                const Context& context) const override {
+    const int64_t p = parameters(), K = outputs();
+    std::vector<double> coef;
+    std::vector<int32_t> class_weight;
+    for (int64_t i = 0; i < n_points; ++i) {
+      coef.insert(coef.end(), points[i].coef, points[i].coef + p * K);
+      class_weight.push_back(static_cast<int32_t>(points[i].class_weight));
+    }
+    const Wanted wanted(device_, atoms(), n_points,
+                        [&](int64_t i, int64_t a) { return points[i].atoms[a] != 0; });
+    const DeviceBuffer<double> models(device_, coef);
+    const DeviceBuffer<int32_t> rows_of_weights(device_, class_weight);
+    DeviceBuffer<double> losses(device_, n_points * atoms());
+    DeviceBuffer<double> gradients(device_, n_points * atoms() * p * K);
+    losses.zero();
+    gradients.zero();
+    const Results results{losses.data(), gradients.data(), atoms(), p, K};
+    const int64_t widest = wanted.members.widest;
+    if (widest > 0 && K == 1 && p <= kNarrow) {
+      const auto narrow = [&]<int NB>() {
+        if (widest > 8)
+          evaluate_narrow<NB, 2>(wanted, models, rows_of_weights, results, context);
+        else
+          evaluate_narrow<NB, 1>(wanted, models, rows_of_weights, results, context);
+      };
+      if (p <= 8)
+        narrow.template operator()<1>();
+      else if (p <= 16)
+        narrow.template operator()<2>();
+      else if (p <= 32)
+        narrow.template operator()<4>();
+      else if (p <= 56)
+        narrow.template operator()<7>();
+      else
+        narrow.template operator()<8>();
+    } else if (widest > 0) {
+      evaluate_wide(wanted, models, rows_of_weights, results, context);
+    }
+    device_.download(loss, losses.data(), losses.bytes(), context);
+    device_.download(gradient, gradients.data(), gradients.bytes(), context);
+  }
+
+  void hessian(const LogisticPoint& point, const double* times, double* result,
+               const Context& context) const override {
+    const int64_t p = parameters(), K = outputs(), pairs = K * (K + 1) / 2;
+    const Wanted wanted(device_, atoms(), 1, [&](int64_t, int64_t a) { return times[a] != 0; });
+    const DeviceBuffer<double> model(device_, std::vector<double>(point.coef, point.coef + p * K));
+    const DeviceBuffer<double> often(device_, std::vector<double>(times, times + atoms()));
+    DeviceBuffer<double> whole(device_, p * K * p * K);
+    const int64_t sides = over(p, ProductsKernel<Curved, true>::kSide);
+    const int64_t blocks = sides * (sides + 1) / 2;
+    const Chunks chunks(device_, *cut_, pairs * p * p * 8, (K + pairs) * kTile * 8,
+                        static_cast<double>(kTile * pairs * blocks) * 4096);
+    const int64_t slots = chunks.count * chunks.width;
+    const DeviceBuffer<double> scores(device_, slots * K * kTile);
+    const DeviceBuffer<double> curvature(device_, slots * pairs * kTile);
+    DeviceBuffer<double> parts(device_, chunks.count * pairs * p * p);
+    parts.zero();
+    chunks.rounds(context, [&](const Round& round) {
+      launch_scores(wanted, chunks, round, model, scores);
+      device_.launch({slots, 1, 1}, kTile, 0,
+                     CurvatureKernel{data_, round, wanted.members, point.class_weight, K,
+                                     scores.data(), curvature.data()});
+      using Kernel = ProductsKernel<Curved, true>;
+      device_.launch({chunks.count * pairs * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
+                     Kernel{data_, round, wanted.members, Curved{curvature.data(), pairs}, blocks,
+                            sides, pairs, p, p, parts.data()});
+    });
+    const int64_t entries = pairs * p * p;
+    device_.launch(
+        {over(entries, kSumThreads), 1, 1}, kSumThreads, 0,
+        HessianSum{parts.data(), often.data(), chunks.begin.data(), atoms(), p, K, whole.data()});
+    device_.download(result, whole.data(), whole.bytes(), context);
+  }
+
+  void squares(int64_t class_weight, const double* times, double* result,
+               const Context& context) const override {
+    const int64_t p = parameters();
+    const DeviceBuffer<double> often(device_, std::vector<double>(times, times + atoms()));
+    const Chunks chunks(device_, *cut_, p * 8, 0, static_cast<double>(kTile * p));
+    DeviceBuffer<double> parts(device_, chunks.count * p), total(device_, p);
+    parts.zero();
+    const int64_t groups = over(p, kTile);
+    chunks.rounds(context, [&](const Round& round) {
+      device_.launch({chunks.count * groups, 1, 1}, kTile, kTile * 16,
+                     SquaresKernel{data_, round, class_weight, groups, parts.data()});
+    });
+    device_.launch(
+        {over(p, kSumThreads), 1, 1}, kSumThreads, 0,
+        SquaresSum{parts.data(), often.data(), chunks.begin.data(), atoms(), p, total.data()});
+    device_.download(result, total.data(), total.bytes(), context);
+  }
+
+  void left_out(const double* const* coef, const double* times, int64_t n_models,
+                LogisticScore* result, const Context& context) const override {
+    const int64_t p = parameters(), K = outputs();
+    std::vector<double> models;
+    for (int64_t i = 0; i < n_models; ++i) {
+      models.insert(models.end(), coef[i], coef[i] + p * K);
+      for (int64_t k = 0; k < K; ++k) {  // in terms of x - shift
+        double* own = models.data() + (i * K + k) * p;
+        for (int64_t j = 0; j + 1 < p; ++j) own[p - 1] += shift_[j] * own[j];
+      }
+      result[i] = LogisticScore();
+    }
+    const Wanted wanted(device_, atoms(), n_models,
+                        [&](int64_t i, int64_t a) { return times[i * atoms() + a] > 0; });
+    const int64_t widest = wanted.members.widest;
+    if (widest == 0) return;
+    const DeviceBuffer<double> given(device_, models);
+    const Chunks chunks(device_, whole_, widest * 24, widest * K * kTile * 8,
+                        static_cast<double>(kTile * widest * K * (p + kTermWork)));
+    const DeviceBuffer<double> scores(device_, chunks.count * chunks.width * widest * K * kTile);
+    DeviceBuffer<double> parts(device_, chunks.count * widest * 3);
+    parts.zero();
+    chunks.rounds(context, [&](const Round& round) {
+      launch_scores(wanted, chunks, round, given, scores);
+      device_.launch({chunks.count * widest, 1, 1}, kTile, 3 * kTile * 8,
+                     LeftOutKernel{data_, round, wanted.members, K, scores.data(), parts.data()});
+    });
+    const std::vector<double> found = parts.download(context);
+    for (int64_t a = 0; a < atoms(); ++a) {
+      for (size_t i = 0; i < wanted.of[a].size(); ++i) {
+        const int64_t model = wanted.of[a][i];
+        const double often = times[model * atoms() + a];
+        for (int64_t c = chunks.atom_chunk[a]; c < chunks.atom_chunk[a + 1]; ++c) {
+          const double* sums = found.data() + (c * widest + static_cast<int64_t>(i)) * 3;
+          result[model].weight += often * sums[0];
+          result[model].right += often * sums[1];
+          result[model].loss += often * sums[2];
+        }
+      }
+    }
+  }
+
+ private:
+  // Which points want each atom, here and on the device.
+  struct Wanted {
+    std::vector<std::vector<int32_t>> of;  // [atom]
+    DeviceBuffer<int32_t> list;
+    DeviceBuffer<int64_t> begin;
+    Members members{};
+
+    template <class F>
+    Wanted(Device& device, int64_t atoms, int64_t points, F&& wants) : of(atoms) {
+      std::vector<int32_t> all;
+      std::vector<int64_t> places = {0};
+      for (int64_t a = 0; a < atoms; ++a) {
+        for (int64_t i = 0; i < points; ++i)
+          if (wants(i, a)) of[a].push_back(static_cast<int32_t>(i));
+        all.insert(all.end(), of[a].begin(), of[a].end());
+        places.push_back(static_cast<int64_t>(all.size()));
+        members.widest = std::max<int64_t>(members.widest, places[a + 1] - places[a]);
+      }
+      list = DeviceBuffer<int32_t>(device, all);
+      begin = DeviceBuffer<int64_t>(device, places);
+      members.member = list.data();
+      members.begin = begin.data();
+    }
+  };
+
+  template <int NB, int MB>
+  void evaluate_narrow(const Wanted& wanted, const DeviceBuffer<double>& models,
+                       const DeviceBuffer<int32_t>& class_weight, const Results& results,
+                       const Context& context) const {
+    using Kernel = NarrowPass<NB, MB>;
+    const int64_t widest = wanted.members.widest, needed = over(widest, 8 * MB);
+    const int64_t grid = over(needed, 8);  // eight warps a block, about
+    const auto columns = static_cast<int>(over(needed, grid));
+    int rows = 1;
+    while (rows * 2 * columns <= 8) rows *= 2;
+    const Chunks chunks(
+        device_, *cut_, rows * widest * Kernel::kLength * 8, 0,
+        static_cast<double>(kTile * grid * columns * 8 * MB) * (2 * Kernel::P + kTermWork));
+    DeviceBuffer<double> parts(device_, chunks.count * rows * widest * Kernel::kLength);
+    parts.zero();
+    chunks.rounds(context, [&](const Round& round) {
+      device_.launch({chunks.count, grid, 1}, columns * rows * kWarp, Kernel::kShared,
+                     Kernel{data_, round, wanted.members, models.data(), class_weight.data(),
+                            columns, rows, parts.data()});
+    });
+    device_.launch({over(atoms() * widest * (parameters() + 1), kSumThreads), 1, 1}, kSumThreads, 0,
+                   NarrowSum{parts.data(), chunks.begin.data(), wanted.members, rows, Kernel::P,
+                             Kernel::kLength, results});
+  }
+
+  void evaluate_wide(const Wanted& wanted, const DeviceBuffer<double>& models,
+                     const DeviceBuffer<int32_t>& class_weight, const Results& results,
+                     const Context& context) const {
+    using Kernel = ProductsKernel<Slopes, false>;
+    const int64_t p = parameters(), K = outputs(), widest = wanted.members.widest;
+    const int64_t columns = widest * K, sides = over(columns, Kernel::kSide);
+    const int64_t blocks = sides * over(p, Kernel::kSide);
+    const Chunks chunks(
+        device_, *cut_, (columns * p + widest) * 8, columns * kTile * 8,
+        static_cast<double>(kTile * columns) * static_cast<double>(2 * p + kTermWork));
+    const DeviceBuffer<double> scores(device_, chunks.count * chunks.width * columns * kTile);
+    DeviceBuffer<double> gradients(device_, chunks.count * columns * p);
+    DeviceBuffer<double> losses(device_, chunks.count * widest);
+    gradients.zero();
+    losses.zero();
+    chunks.rounds(context, [&](const Round& round) {
+      launch_scores(wanted, chunks, round, models, scores);
+      device_.launch({chunks.count * widest, 1, 1}, kTile, kTile * 8,
+                     LossKernel{data_, round, wanted.members, class_weight.data(), K, scores.data(),
+                                losses.data()});
+      device_.launch({chunks.count * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
+                     Kernel{data_, round, wanted.members, Slopes{scores.data(), widest, K}, blocks,
+                            sides, 1, columns, p, gradients.data()});
+    });
+    device_.launch(
+        {over(atoms() * widest * (p * K + 1), kSumThreads), 1, 1}, kSumThreads, 0,
+        WideSum{gradients.data(), losses.data(), chunks.begin.data(), wanted.members, results});
+  }
+
+  void launch_scores(const Wanted& wanted, const Chunks& chunks, const Round& round,
+                     const DeviceBuffer<double>& models, const DeviceBuffer<double>& scores) const {
+    const int64_t columns = wanted.members.widest * outputs();
+    const auto go = [&]<int CB>() {
+      using Kernel = ScoresKernel<CB>;
+      const int64_t blocks = over(columns, Kernel::kColumns);
+      device_.launch(
+          {chunks.count * chunks.width * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
+          Kernel{data_, round, wanted.members, models.data(), outputs(), blocks, scores.data()});
+    };
+    if (columns <= 8)
+      go.template operator()<1>();
+    else
+      go.template operator()<4>();
+  }
+
+  Device& device_;
+  const DeviceFolds& folds_;
+  Data data_;
+  DeviceBuffer<double> class_weights_;
+  DeviceBuffer<int32_t> label_;
+  DeviceBuffer<double> weight_;
+  DeviceBuffer<double> shift_on_device_;
+  std::vector<double> shift_;
+  Cut whole_, sampled_;
+  const Cut* cut_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<LogisticPasses> logistic_passes_cuda(
+    MatrixView<const T> X, VectorView<const int64_t> codes, VectorView<const T> w,
+    const DeviceFolds& folds, int64_t n_classes, bool fit_intercept, const double* class_weights,
+    int64_t class_weight_rows, const Context& context) {
+  Data data{};
+  data.x = X.data;
+  data.single = sizeof(T) == sizeof(float);
+  data.row_stride = X.row_stride;
+  data.col_stride = X.col_stride;
+  data.d = X.cols;
+  data.classes = n_classes;
+  data.one = fit_intercept ? 1 : 0;
+  auto passes = std::make_unique<LogisticPassesCuda>(folds, data, class_weights, class_weight_rows);
+  passes->read(X, codes, w, fit_intercept, context);
+  return passes;
+}
+
+template std::unique_ptr<LogisticPasses> logistic_passes_cuda(
+    MatrixView<const float>, VectorView<const int64_t>, VectorView<const float>, const DeviceFolds&,
+    int64_t, bool, const double*, int64_t, const Context&);
+template std::unique_ptr<LogisticPasses> logistic_passes_cuda(
+    MatrixView<const double>, VectorView<const int64_t>, VectorView<const double>,
+    const DeviceFolds&, int64_t, bool, const double*, int64_t, const Context&);
+
+}  // namespace manyfit

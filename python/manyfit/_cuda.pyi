@@ -1,0 +1,91 @@
+"""Typing of the CUDA module, the kernels of ``device="cuda"``.
+
+What it computes, shapes and cost stand in the C++ headers ``*_cuda.h``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import bool_, float64
+from numpy.typing import NDArray
+
+build: str
+simulated: bool
+
+def device_count() -> int: ...
+def facts(device: int) -> dict[str, Any]: ...
+
+class Execution:
+    def __init__(self, threads: int = 0, progress: Callable[[str, float], object] | None = None) -> None: ...
+
+class Array:
+    """An array on a device, of any strides."""
+
+    @staticmethod
+    def upload(array: NDArray[Any], device: int = 0) -> Array: ...
+    def download(self, execution: Execution = ...) -> NDArray[Any]: ...
+    def numpy(self) -> NDArray[Any]: ...
+    def column(self) -> Array: ...
+    def __len__(self) -> int: ...
+    @property
+    def device(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def strides(self) -> tuple[int, ...]: ...  # in elements
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+def array(object: Any, name: str = "X") -> Array: ...
+
+class Folds:
+    def __init__(
+        self,
+        device: int,
+        n_rows: int,
+        atom_begin: Sequence[int],
+        train: Sequence[int],
+        order: Sequence[int],
+    ) -> None: ...
+    @property
+    def n_rows(self) -> int: ...
+    @property
+    def n_atoms(self) -> int: ...
+    @property
+    def device(self) -> int: ...
+
+def predict(
+    X: Array, coef: NDArray[Any], intercept: NDArray[Any], execution: Execution
+) -> tuple[Array, bool]: ...  # (n, targets), and whether all of it is finite
+def ridge(
+    gram: Any,
+    folds: Folds,
+    splits: Sequence[int],
+    fit_intercept: Sequence[bool],
+    alpha: NDArray[float64],
+    execution: Execution,
+) -> tuple[NDArray[float64], NDArray[float64], NDArray[bool_]]: ...
+def widest_ridge(device: int) -> int: ...
+
+# Of the simulated device alone.
+def set_simulated_memory(bytes: int) -> None: ...
+def simulated_memory_used() -> int: ...
+def simulated_launches() -> int: ...
