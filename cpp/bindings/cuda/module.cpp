@@ -49,6 +49,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
   manyfit::bindings::bind_fold_gram(m);
   manyfit::bindings::bind_logistic(m);
   manyfit::bindings::bind_linear_model(m);
+  manyfit::bindings::bind_coordinate_descent(m);
 #if defined(MANYFIT_SIMULATED_DEVICE)
   m.attr("simulated") = true;
   m.def("set_simulated_memory", &set_simulated_memory, py::arg("bytes"));
