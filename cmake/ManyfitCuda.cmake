@@ -28,8 +28,11 @@ function(manyfit_find_nvcc result)
         "import nvidia; print(*(f'{p}/cu13/bin' for p in nvidia.__path__), sep=';')"
       OUTPUT_VARIABLE wheel_folders OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   endif()
+  if(DEFINED ENV{CUDACXX})
+    set(MANYFIT_NVCC "$ENV{CUDACXX}" CACHE FILEPATH "nvcc")
+  endif()
   find_program(MANYFIT_NVCC nvcc
-    HINTS ENV CUDACXX ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin
+    HINTS ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin
     PATHS /usr/local/cuda/bin ${wheel_folders})
   mark_as_advanced(MANYFIT_NVCC)
   set(${result} "" PARENT_SCOPE)
@@ -112,7 +115,7 @@ list(FILTER MANYFIT_DEVICE_SOURCES EXCLUDE REGEX "/core/device_cuda\\.cu$")
 function(manyfit_add_device target)
   add_library(${target} OBJECT ${MANYFIT_DEVICE_SOURCES} "${CMAKE_SOURCE_DIR}/cpp/core/device_cuda.cu")
   target_include_directories(${target} PUBLIC "${CMAKE_SOURCE_DIR}/cpp")
-  target_compile_options(${target} PRIVATE
+  target_compile_options(${target} PRIVATE --expt-relaxed-constexpr
     "-Xcompiler=-Wall,-Wextra,-ffile-prefix-map=${CMAKE_SOURCE_DIR}=manyfit,-ffile-prefix-map=${CMAKE_BINARY_DIR}=build")
 endfunction()
 

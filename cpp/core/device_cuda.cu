@@ -81,6 +81,7 @@ struct Device::Mark {
 
 struct Device::State {
   cudaStream_t work = nullptr, copies = nullptr;
+  bool pools = false;  // memory in the order of the work; some virtual GPUs have none
 };
 
 struct Devices {
@@ -119,14 +120,16 @@ Device::Device(int index) : index_(index), state_(std::make_unique<State>()) {
   check(cudaRuntimeGetVersion(&facts_.runtime), "version of the runtime");
   check(cudaStreamCreateWithFlags(&state_->work, cudaStreamNonBlocking), "stream");
   check(cudaStreamCreateWithFlags(&state_->copies, cudaStreamNonBlocking), "stream");
+  int pools = 0;
+  check(cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, index), "attributes");
+  state_->pools = pools != 0;
+  if (!state_->pools) return;
   // What is given back stays with the pool: a later fit finds it there without a call of the
   // driver.
   cudaMemPool_t pool;
-  if (cudaDeviceGetDefaultMemPool(&pool, index) == cudaSuccess) {
-    uint64_t keep = static_cast<uint64_t>(facts_.memory / 8);
-    cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep);
-  }
-  cudaGetLastError();
+  uint64_t keep = static_cast<uint64_t>(facts_.memory / 8);
+  check(cudaDeviceGetDefaultMemPool(&pool, index), "memory pool");
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep), "memory pool");
 }
 
 Device::~Device() = default;
@@ -143,13 +146,17 @@ int64_t Device::free_memory() {
 void* Device::allocate(size_t bytes) {
   prepare();
   void* memory = nullptr;
-  cudaError_t error = cudaMallocAsync(&memory, bytes, state_->work);
-  if (error == cudaErrorMemoryAllocation) {
+  const auto ask = [&] {
+    return state_->pools ? cudaMallocAsync(&memory, bytes, state_->work)
+                         : cudaMalloc(&memory, bytes);
+  };
+  cudaError_t error = ask();
+  if (error == cudaErrorMemoryAllocation && state_->pools) {
     cudaGetLastError();
-    cudaMemPool_t pool;
     cudaStreamSynchronize(state_->work);
+    cudaMemPool_t pool;
     if (cudaDeviceGetDefaultMemPool(&pool, index_) == cudaSuccess) cudaMemPoolTrimTo(pool, 0);
-    error = cudaMallocAsync(&memory, bytes, state_->work);
+    error = ask();
   }
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
@@ -166,7 +173,10 @@ void Device::release(void* memory, size_t) noexcept {
   int before = 0;
   cudaGetDevice(&before);
   cudaSetDevice(index_);
-  cudaFreeAsync(memory, state_->work);
+  if (state_->pools)
+    cudaFreeAsync(memory, state_->work);
+  else
+    cudaFree(memory);
   cudaSetDevice(before);
   cudaGetLastError();
 }

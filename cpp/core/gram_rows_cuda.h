@@ -48,7 +48,7 @@ struct GramRows {
     const int64_t step = X.rows / n;
     const double base = static_cast<double>(value(0, column));
     double sum = 0;
-    MANYFIT_UNROLL_BY(16)
+    MANYFIT_UNROLL_BY(8)
     for (int64_t k = 1; k < n; ++k)
       sum += (static_cast<double>(value(step * k, column)) - base) / static_cast<double>(n);
     const double result = static_cast<double>(static_cast<T>(sum + base));

@@ -49,11 +49,13 @@ template <class T, int W, int U, bool Pairs>
 struct TensorGram {
   static constexpr int kThreads = 256, kWarps = kThreads / kWarp;
   static constexpr int kUnits = U, kEntries = 8 * U;
+  static constexpr int kBlocksTogether = W <= 64 ? 2 : 1;
   static constexpr int kMaxAttached = 16;
   static constexpr int kRows = 32, kStride = kRows + 2;
   static constexpr int kPanelColumns = Pairs ? 2 * W : W + 32;
   static constexpr int kEach = W / 32;  // pairs of rows of a panel's half that a thread fetches
-  static constexpr size_t kInfo = 2 * kRows * (sizeof(int64_t) + sizeof(double));
+  static constexpr size_t kInfo = 2 * kRows * (2 * sizeof(int64_t) + sizeof(double));
+  static constexpr int64_t kNoRow = INT64_MIN;
   static constexpr size_t kShift = kPanelColumns * sizeof(double);
   static constexpr size_t kPanel = static_cast<size_t>(kPanelColumns) * kStride * sizeof(double);
 
@@ -104,15 +106,19 @@ struct TensorGram {
   struct Fetched {
     T x[kEach][2];
   };
+  // Where a thread's elements of a part lie: columns and pairs of rows.
+  struct Places {
+    int column, pair, columns_apart, pairs_apart, count;
+  };
   struct Next {
     int64_t row;
     T weight;
   };
   struct Left {
-    double x[2][8];
+    double x[2][4];
   };
   struct Right {
-    double x[4];
+    double x[2];
   };
   struct Sums {
     double x[U][2][4];
@@ -131,8 +137,9 @@ struct TensorGram {
     const int64_t first_i = tiling.begin(tile.i), first_j = tiling.begin(tile.j);
     const int shape = kind(tile);
 
-    auto* const row_of = block.template shared<int64_t>();  // (2, kRows)
-    auto* const root_of = block.template shared<double>(2 * kRows * sizeof(int64_t));
+    auto* const row_of = block.template shared<int64_t>();  // (2, kRows), -1 for none
+    auto* const offset_of = row_of + 2 * kRows;             // in X
+    auto* const root_of = block.template shared<double>(4 * kRows * sizeof(int64_t));
     auto* const shift = block.template shared<double>(kInfo);
     auto* const panels = block.template shared<double>(kInfo + kShift);
     const auto panel = [&](int64_t step) {
@@ -142,7 +149,7 @@ struct TensorGram {
     PerThread<Next> next(block);
     PerThread<Fetched> fetched(block);
     PerThread<Left> left(block);
-    PerThread<Right> right[2] = {PerThread<Right>(block), PerThread<Right>(block)};
+    PerThread<Right> right(block);
     PerThread<Sums> sums(block);
     PerThread<WarpUnits> own(block);
 
@@ -158,51 +165,71 @@ struct TensorGram {
     };
     const auto tell_row = [&](int64_t step, int thread) {
       if (thread >= kRows) return;
-      row_of[step % 2 * kRows + thread] = next[thread].row;
+      const int64_t row = next[thread].row;
+      row_of[step % 2 * kRows + thread] = row;
+      offset_of[step % 2 * kRows + thread] = row >= 0 ? row * rows.X.row_stride : kNoRow;
       root_of[step % 2 * kRows + thread] = sqrt(static_cast<double>(next[thread].weight));
     };
 
     // Half a tile of rows, 16, is fetched and stored in two parts: the first tile; then the second
-    // one, or what is attached. An element's place: column and pair of rows.
-    const auto column_of = [&](int part, int thread, int e) {
-      if (part == 1 && diagonal) return thread % kMaxAttached;
-      return by_rows ? thread % W : thread / 8 + e * (kThreads / 8);
+    // one, or what is attached.
+    const auto places = [&](int part, int thread) -> Places {
+      if (part == 1 && diagonal) return {thread % kMaxAttached, thread / kMaxAttached, 0, 0, 1};
+      if (by_rows) return {thread % W, thread / W, 0, kThreads / W, kEach};
+      return {thread / 8, thread % 8, kThreads / 8, 0, kEach};
     };
-    const auto rows_of = [&](int part, int thread, int e) {
-      if (part == 1 && diagonal) return thread / kMaxAttached;
-      return by_rows ? thread / W + e * (kThreads / W) : thread % 8;
-    };
-    const auto wanted = [&](int part, int thread, int e) {
-      const int c = column_of(part, thread, e);
-      if (part == 0) return c < size_i;
-      return diagonal ? e == 0 && c < attached && thread < 8 * kMaxAttached : c < size_j;
+    const auto columns_of = [&](int part) {
+      return part == 0 ? size_i : diagonal ? attached : size_j;
     };
     const auto fetch = [&](int64_t step, int half, int part, int thread) {
+      const Places at = places(part, thread);
+      const int info = static_cast<int>(step % 2) * kRows + half * 16 + at.pair * 2;
+      const int size = columns_of(part);
       const int64_t first = part == 0 ? first_i : diagonal ? rows.X.cols : first_j;
+      if (part == 1 && diagonal && at.pair >= 8) return;
+      if (rows.X.cols < first + size) {  // not of X alone
+        MANYFIT_UNROLL
+        for (int e = 0; e < kEach; ++e) {
+          if (e >= at.count || at.column + e * at.columns_apart >= size) continue;
+          MANYFIT_UNROLL
+          for (int k = 0; k < 2; ++k) {
+            const int64_t row = row_of[info + e * at.pairs_apart * 2 + k];
+            fetched[thread].x[e][k] =
+                row >= 0 ? rows.value(row, first + at.column + e * at.columns_apart) : T(0);
+          }
+        }
+        return;
+      }
+      const T* const column = rows.X.data + (first + at.column) * rows.X.col_stride;
       MANYFIT_UNROLL
       for (int e = 0; e < kEach; ++e) {
-        if (!wanted(part, thread, e)) continue;
-        const int64_t* const row =
-            row_of + step % 2 * kRows + half * 16 + rows_of(part, thread, e) * 2;
-        const int64_t c = first + column_of(part, thread, e);
+        if (at.column + e * at.columns_apart >= size) continue;
+        const T* const from = column + e * at.columns_apart * rows.X.col_stride;
         MANYFIT_UNROLL
-        for (int k = 0; k < 2; ++k)
-          fetched[thread].x[e][k] = row[k] >= 0 ? rows.value(row[k], c) : T(0);
+        for (int k = 0; k < 2; ++k) {
+          const int64_t offset = offset_of[info + e * at.pairs_apart * 2 + k];
+          fetched[thread].x[e][k] = offset != kNoRow ? from[offset] : T(0);
+        }
       }
     };
     const auto store = [&](int64_t step, int half, int part, int thread) {
+      const Places at = places(part, thread);
+      const int r = half * 16 + at.pair * 2;
+      const int size = columns_of(part);
       const int origin = part == 0 ? 0 : diagonal ? size_i : origin_j;
+      if (part == 1 && diagonal && at.pair >= 8) return;
+      const double* const root = root_of + step % 2 * kRows + r;
+      double* const to = panel(step) + (origin + at.column) * kStride + r;
       MANYFIT_UNROLL
       for (int e = 0; e < kEach; ++e) {
-        if (!wanted(part, thread, e)) continue;
-        const int c = origin + column_of(part, thread, e);
-        const int r = half * 16 + rows_of(part, thread, e) * 2;
-        const double* const root = root_of + step % 2 * kRows + r;
+        if (e >= at.count || at.column + e * at.columns_apart >= size) continue;
+        const double about = shift[origin + at.column + e * at.columns_apart];
         Two z;
         MANYFIT_UNROLL
         for (int k = 0; k < 2; ++k)
-          z.x[k] = (static_cast<double>(fetched[thread].x[e][k]) - shift[c]) * root[k];
-        *reinterpret_cast<Two*>(panel(step) + c * kStride + r) = z;
+          z.x[k] = (static_cast<double>(fetched[thread].x[e][k]) - about) *
+                   root[e * at.pairs_apart * 2 + k];
+        *reinterpret_cast<Two*>(to + e * (at.columns_apart * kStride + at.pairs_apart * 2)) = z;
       }
     };
 
@@ -234,56 +261,57 @@ struct TensorGram {
       const double* const here = panel(step);
       MANYFIT_UNROLL_BY(1)
       for (int half = 0; half < 2; ++half) {
-        // A lane's four rows of the columns that begin at `c`: column lane / 4, rows 4 (lane % 4).
-        const auto read = [&](int c, int thread, double* to, int apart) {
-          const int lane = thread % kWarp;
-          const double* const from = here + (c + lane / 4) * kStride + half * 16 + lane % 4 * 4;
-          const Two low = *reinterpret_cast<const Two*>(from);
-          const Two high = *reinterpret_cast<const Two*>(from + 2);
-          to[0] = low.x[0];
-          to[apart] = low.x[1];
-          to[2 * apart] = high.x[0];
-          to[3 * apart] = high.x[1];
-        };
-        const auto read_left = [&](int row, int thread) {
-          MANYFIT_UNROLL
-          for (int s = 0; s < 2; ++s)
-            for (int h = 0; h < 2; ++h)
-              read(row * 8 + s * 16 + h * 8, thread, left[thread].x[s] + h, 2);
-        };
-        const auto strip = [&](int unit, int thread) {
-          const WarpUnits& mine = own[thread];
-          return origin_j + 8 * (unit < mine.turn ? mine.first + unit : unit - mine.turn);
-        };
         block.each_alone([&](int thread) {
           if (more) fetch(step + 1, half, 0, thread);
           if (half == 0)
             find_row(step + 2, thread);
           else
             find_weight(thread);
-          read_left(own[thread].row, thread);
-          read(strip(0, thread), thread, right[0][thread].x, 1);
         });
         MANYFIT_UNROLL
-        for (int unit = 0; unit < U; ++unit) {
+        for (int quarter = 0; quarter < 2; ++quarter) {
+          // A lane's two rows of the columns that begin at `c`: column lane / 4, and of four rows
+          // from 4 (lane % 4) on the first or last.
+          const auto read = [&](int c, int thread) {
+            const int lane = thread % kWarp;
+            return *reinterpret_cast<const Two*>(here + (c + lane / 4) * kStride + half * 16 +
+                                                 lane % 4 * 4 + quarter * 2);
+          };
+          const auto read_left = [&](int row, int thread) {
+            MANYFIT_UNROLL
+            for (int i = 0; i < 4; ++i) {
+              const Two z = read(row * 8 + i * 8, thread);
+              left[thread].x[i / 2][i % 2] = z.x[0];
+              left[thread].x[i / 2][2 + i % 2] = z.x[1];
+            }
+          };
           block.each_alone([&](int thread) {
-            if (unit == (U + 1) / 2 && more) {
+            if (quarter == 1 && more) {
               store(step + 1, half, 0, thread);
               fetch(step + 1, half, 1, thread);
             }
-            if (unit > 0 && unit == own[thread].turn) read_left(own[thread].next, thread);
-            if (unit + 1 < U)
-              read(strip(unit + 1, thread), thread, right[(unit + 1) % 2][thread].x, 1);
+            read_left(own[thread].row, thread);
           });
           MANYFIT_UNROLL
-          for (int s = 0; s < 2; ++s)
-            block.multiply_add_16x8x16(
-                [&](int thread) {
-                  return ((s == 0 ? own[thread].upper : own[thread].lower) >> unit & 1) != 0;
-                },
-                [&](int thread) -> double* { return sums[thread].x[unit][s]; },
-                [&](int thread) -> const double* { return left[thread].x[s]; },
-                [&](int thread) -> const double* { return right[unit % 2][thread].x; });
+          for (int unit = 0; unit < U; ++unit) {
+            block.each_alone([&](int thread) {
+              const WarpUnits& mine = own[thread];
+              if (unit > 0 && unit == mine.turn) read_left(mine.next, thread);
+              const int strip = unit < mine.turn ? mine.first + unit : unit - mine.turn;
+              const Two z = read(origin_j + 8 * strip, thread);
+              right[thread].x[0] = z.x[0];
+              right[thread].x[1] = z.x[1];
+            });
+            MANYFIT_UNROLL
+            for (int s = 0; s < 2; ++s)
+              block.multiply_add_16x8x8(
+                  [&](int thread) {
+                    return ((s == 0 ? own[thread].upper : own[thread].lower) >> unit & 1) != 0;
+                  },
+                  [&](int thread) -> double* { return sums[thread].x[unit][s]; },
+                  [&](int thread) -> const double* { return left[thread].x[s]; },
+                  [&](int thread) -> const double* { return right[thread].x; });
+          }
         }
         block.each_alone([&](int thread) {
           if (more) store(step + 1, half, 1, thread);

@@ -1,5 +1,6 @@
 // Views over memory that somebody else owns (NumPy, mostly). Strides are counted in elements and
-// may be zero or negative; sizes and indices are 64-bit everywhere.
+// may be zero or negative; sizes and indices are 64-bit everywhere. (Being constexpr, they serve
+// device code too.)
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ struct VectorView {
   int64_t size = 0;
   int64_t stride = 1;
 
-  T& operator[](int64_t i) const { return data[i * stride]; }
-  bool empty() const { return data == nullptr || size == 0; }
+  constexpr T& operator[](int64_t i) const { return data[i * stride]; }
+  constexpr bool empty() const { return data == nullptr || size == 0; }
 };
 
 template <class T>
@@ -25,9 +26,11 @@ struct MatrixView {
   int64_t row_stride = 0;
   int64_t col_stride = 1;
 
-  T& operator()(int64_t i, int64_t j) const { return data[i * row_stride + j * col_stride]; }
-  T* row(int64_t i) const { return data + i * row_stride; }
-  MatrixView transposed() const { return {data, cols, rows, col_stride, row_stride}; }
+  constexpr T& operator()(int64_t i, int64_t j) const {
+    return data[i * row_stride + j * col_stride];
+  }
+  constexpr T* row(int64_t i) const { return data + i * row_stride; }
+  constexpr MatrixView transposed() const { return {data, cols, rows, col_stride, row_stride}; }
 };
 
 }  // namespace manyfit

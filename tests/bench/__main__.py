@@ -24,13 +24,14 @@ def main(argv: list[str] | None = None) -> int:
     limit_threads(args.threads)
     from . import cases
 
-    unknown = sorted(set(args.families) - set(cases.FAMILIES))
+    families = cases.FAMILIES if args.device == "cpu" else cases.DEVICE_FAMILIES[args.device]
+    unknown = sorted(set(args.families) - set(families))
     if unknown:
-        print(f"unknown family {unknown[0]!r}; there are: {', '.join(cases.FAMILIES)}", file=sys.stderr)
+        print(f"unknown family {unknown[0]!r}; there are: {', '.join(families)}", file=sys.stderr)
         return 2
     chosen = [
         (family, case)
-        for family in args.families or cases.FAMILIES
+        for family in args.families or families
         for case in cases.of_family(family)
         if args.case is None or args.case.search(case.id)
     ]
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "Exit status 1 when the quality of a case differs or manyfit is missing.",
     )
     parser.add_argument("families", nargs="*", metavar="FAMILY", help="such as linear_model (default: all)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where ours computes")
     parser.add_argument("--quick", action="store_true", help="smaller data, few rounds: a smoke test")
     parser.add_argument("--full", action="store_true", help="also the peers that take minutes")
     parser.add_argument("--case", metavar="REGEX", type=_regex, help="only cases whose id has a match")

@@ -34,9 +34,20 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
              return Execution{threads, std::move(progress)};
            }),
            py::arg("threads") = 0, py::arg("progress") = py::none());
+  m.def(
+      "synchronize",
+      [](int device, const Execution& execution) {
+        Device& at = Device::at(device);
+        manyfit::bindings::run(execution, [&](const Context& context) {
+          at.synchronize(context);
+          return 0;
+        });
+      },
+      py::arg("device"), py::arg("execution"));
   manyfit::bindings::bind_arrays(m);
   manyfit::bindings::bind_folds(m);
   manyfit::bindings::bind_fold_gram(m);
+  manyfit::bindings::bind_linear_model(m);
 #if defined(MANYFIT_SIMULATED_DEVICE)
   m.attr("simulated") = true;
   m.def("set_simulated_memory", &set_simulated_memory, py::arg("bytes"));

@@ -7,6 +7,8 @@ import importlib
 from ..case import AnyCase
 
 FAMILIES = ("linear_model", "logistic", "decomposition", "search", "optuna")
+#: On other devices than the CPU, run by ``--device``.
+DEVICE_FAMILIES = {"cuda": ("cuda",)}
 
 
 def of_family(family: str) -> tuple[AnyCase, ...]:
@@ -17,4 +19,5 @@ def of_family(family: str) -> tuple[AnyCase, ...]:
 
 def find(case_id: str) -> AnyCase:
     """The case with this id."""
-    return next(case for family in FAMILIES for case in of_family(family) if case.id == case_id)
+    families = [*FAMILIES, *(family for known in DEVICE_FAMILIES.values() for family in known)]
+    return next(case for family in families for case in of_family(family) if case.id == case_id)
