@@ -90,7 +90,7 @@ template <class T, int W, int U, bool Pairs>
 bool fits(TensorGram<T, W, U, Pairs>& kernel) {
   const int64_t d = kernel.rows.X.cols, attached = kernel.rows.columns() - d;
   TensorTiling& tiling = kernel.tiling;
-  tiling.attached = attached <= kernel.kMaxAttached ? attached : 0;
+  tiling.attached = Pairs && attached <= kernel.kMaxAttached ? attached : 0;
   tiling.columns = tiling.attached > 0 ? d : kernel.rows.columns();
   tiling.tiles = std::max<int64_t>(1, (tiling.columns + W - 1) / W);
   if (tiling.tiles > 1 && !Pairs) return false;
@@ -177,8 +177,8 @@ class GramSum {
       run<RegisterGram<T>>(rows, output, begin, end);
       return;
     }
-    if (rows.X.cols <= 32 && run<TensorGram<T, 32, 2, false>>(rows, output, begin, end)) return;
-    if (rows.X.cols <= 64 && run<TensorGram<T, 64, 3, false>>(rows, output, begin, end)) return;
+    if (rows.columns() <= 32 && run<TensorGram<T, 32, 2, false>>(rows, output, begin, end)) return;
+    if (rows.columns() <= 64 && run<TensorGram<T, 64, 3, false>>(rows, output, begin, end)) return;
     if (run<TensorGram<T, 128, 4, false>>(rows, output, begin, end)) return;
     if (run<TensorGram<T, 128, 6, false>>(rows, output, begin, end)) return;
     run<TensorGram<T, 128, 8, true>>(rows, output, begin, end);

@@ -49,13 +49,15 @@ template <class T, int W, int U, bool Pairs>
 struct TensorGram {
   static constexpr int kThreads = 256, kWarps = kThreads / kWarp;
   static constexpr int kUnits = U, kEntries = 8 * U;
-  static constexpr int kBlocksTogether = W <= 64 ? 2 : 1;
+  static constexpr int kBlocksTogether = W == 32 ? 2 : 1;
   static constexpr int kMaxAttached = 16;
-  static constexpr int kRows = 32, kStride = kRows + 2;
-  static constexpr int kPanelColumns = Pairs ? 2 * W : W + 32;
-  static constexpr int kEach = W / 32;  // pairs of rows of a panel's half that a thread fetches
-  static constexpr size_t kInfo = 2 * kRows * (2 * sizeof(int64_t) + sizeof(double));
-  static constexpr int64_t kNoRow = INT64_MIN;
+  static constexpr int kSlabs = Pairs || W == 128 ? 2 : 4;  // of 16 rows, in a tile
+  static constexpr int kRows = 16 * kSlabs, kStride = kRows + 2;
+  static constexpr int kAhead = Pairs ? 1 : 2;  // tiles between those fetched and multiplied
+  static constexpr int kTold = 4;               // tiles whose rows are known
+  static constexpr int kPanelColumns = Pairs ? 2 * W : W + 8;
+  static constexpr int kEach = W / 32;  // pairs of rows of a slab's panel that a thread fetches
+  static constexpr size_t kInfo = kTold * kRows * (sizeof(int64_t) + sizeof(double));
   static constexpr size_t kShift = kPanelColumns * sizeof(double);
   static constexpr size_t kPanel = static_cast<size_t>(kPanelColumns) * kStride * sizeof(double);
 
@@ -104,7 +106,7 @@ struct TensorGram {
     alignas(16) double x[2];
   };
   struct Fetched {
-    T x[kEach][2];
+    T x[Pairs ? 1 : kSlabs][kEach][2];
   };
   // Where a thread's elements of a part lie: columns and pairs of rows.
   struct Places {
@@ -137,9 +139,8 @@ struct TensorGram {
     const int64_t first_i = tiling.begin(tile.i), first_j = tiling.begin(tile.j);
     const int shape = kind(tile);
 
-    auto* const row_of = block.template shared<int64_t>();  // (2, kRows), -1 for none
-    auto* const offset_of = row_of + 2 * kRows;             // in X
-    auto* const root_of = block.template shared<double>(4 * kRows * sizeof(int64_t));
+    auto* const row_of = block.template shared<int64_t>();  // (kTold, kRows), -1 for none
+    auto* const root_of = block.template shared<double>(kTold * kRows * sizeof(int64_t));
     auto* const shift = block.template shared<double>(kInfo);
     auto* const panels = block.template shared<double>(kInfo + kShift);
     const auto panel = [&](int64_t step) {
@@ -165,14 +166,12 @@ struct TensorGram {
     };
     const auto tell_row = [&](int64_t step, int thread) {
       if (thread >= kRows) return;
-      const int64_t row = next[thread].row;
-      row_of[step % 2 * kRows + thread] = row;
-      offset_of[step % 2 * kRows + thread] = row >= 0 ? row * rows.X.row_stride : kNoRow;
-      root_of[step % 2 * kRows + thread] = sqrt(static_cast<double>(next[thread].weight));
+      row_of[step % kTold * kRows + thread] = next[thread].row;
+      root_of[step % kTold * kRows + thread] = sqrt(static_cast<double>(next[thread].weight));
     };
 
-    // Half a tile of rows, 16, is fetched and stored in two parts: the first tile; then the second
-    // one, or what is attached.
+    // A slab is fetched and stored in two parts: the first tile; then, for pairs, the second one,
+    // or what is attached.
     const auto places = [&](int part, int thread) -> Places {
       if (part == 1 && diagonal) return {thread % kMaxAttached, thread / kMaxAttached, 0, 0, 1};
       if (by_rows) return {thread % W, thread / W, 0, kThreads / W, kEach};
@@ -181,44 +180,29 @@ struct TensorGram {
     const auto columns_of = [&](int part) {
       return part == 0 ? size_i : diagonal ? attached : size_j;
     };
-    const auto fetch = [&](int64_t step, int half, int part, int thread) {
+    const auto fetch = [&](int64_t step, int slab, int part, int thread, T(&to)[kEach][2]) {
       const Places at = places(part, thread);
-      const int info = static_cast<int>(step % 2) * kRows + half * 16 + at.pair * 2;
+      if (part == 1 && diagonal && at.pair >= 8) return;
       const int size = columns_of(part);
       const int64_t first = part == 0 ? first_i : diagonal ? rows.X.cols : first_j;
-      if (part == 1 && diagonal && at.pair >= 8) return;
-      if (rows.X.cols < first + size) {  // not of X alone
-        MANYFIT_UNROLL
-        for (int e = 0; e < kEach; ++e) {
-          if (e >= at.count || at.column + e * at.columns_apart >= size) continue;
-          MANYFIT_UNROLL
-          for (int k = 0; k < 2; ++k) {
-            const int64_t row = row_of[info + e * at.pairs_apart * 2 + k];
-            fetched[thread].x[e][k] =
-                row >= 0 ? rows.value(row, first + at.column + e * at.columns_apart) : T(0);
-          }
-        }
-        return;
-      }
-      const T* const column = rows.X.data + (first + at.column) * rows.X.col_stride;
+      const int64_t* const row =
+          row_of + static_cast<int>(step % kTold) * kRows + slab * 16 + at.pair * 2;
       MANYFIT_UNROLL
       for (int e = 0; e < kEach; ++e) {
-        if (at.column + e * at.columns_apart >= size) continue;
-        const T* const from = column + e * at.columns_apart * rows.X.col_stride;
+        const int c = at.column + e * at.columns_apart;
+        if (e >= at.count || c >= size) continue;
+        const typename GramRows<T>::Column column = rows.column(first + c);
         MANYFIT_UNROLL
-        for (int k = 0; k < 2; ++k) {
-          const int64_t offset = offset_of[info + e * at.pairs_apart * 2 + k];
-          fetched[thread].x[e][k] = offset != kNoRow ? from[offset] : T(0);
-        }
+        for (int k = 0; k < 2; ++k) to[e][k] = column.value(row[e * at.pairs_apart * 2 + k]);
       }
     };
-    const auto store = [&](int64_t step, int half, int part, int thread) {
+    const auto store = [&](int64_t step, int slab, int part, int thread, const T(&from)[kEach][2]) {
       const Places at = places(part, thread);
-      const int r = half * 16 + at.pair * 2;
+      if (part == 1 && diagonal && at.pair >= 8) return;
+      const int r = slab * 16 + at.pair * 2;
       const int size = columns_of(part);
       const int origin = part == 0 ? 0 : diagonal ? size_i : origin_j;
-      if (part == 1 && diagonal && at.pair >= 8) return;
-      const double* const root = root_of + step % 2 * kRows + r;
+      const double* const root = root_of + static_cast<int>(step % kTold) * kRows + r;
       double* const to = panel(step) + (origin + at.column) * kStride + r;
       MANYFIT_UNROLL
       for (int e = 0; e < kEach; ++e) {
@@ -227,15 +211,14 @@ struct TensorGram {
         Two z;
         MANYFIT_UNROLL
         for (int k = 0; k < 2; ++k)
-          z.x[k] = (static_cast<double>(fetched[thread].x[e][k]) - about) *
-                   root[e * at.pairs_apart * 2 + k];
+          z.x[k] = (static_cast<double>(from[e][k]) - about) * root[e * at.pairs_apart * 2 + k];
         *reinterpret_cast<Two*>(to + e * (at.columns_apart * kStride + at.pairs_apart * 2)) = z;
       }
     };
 
     block.each([&](int thread) {
       own[thread] = units[shape][thread / kWarp];
-      for (int64_t step = 0; step < 2; ++step) {
+      for (int64_t step = 0; step <= kAhead; ++step) {
         find_row(step, thread);
         find_weight(thread);
         tell_row(step, thread);
@@ -248,25 +231,36 @@ struct TensorGram {
       }
     });
     block.each([&](int thread) {
-      for (int half = 0; half < 2; ++half)
-        for (int part = 0; part < 2; ++part) {
-          fetch(0, half, part, thread);
-          store(0, half, part, thread);
+      MANYFIT_UNROLL
+      for (int slab = 0; slab < kSlabs; ++slab)
+        for (int part = 0; part < (Pairs ? 2 : 1); ++part) {
+          fetch(0, slab, part, thread, fetched[thread].x[0]);
+          store(0, slab, part, thread, fetched[thread].x[0]);
         }
+      if constexpr (!Pairs) {
+        MANYFIT_UNROLL
+        for (int slab = 0; slab < kSlabs; ++slab)
+          fetch(1, slab, 0, thread, fetched[thread].x[slab]);
+      }
     });
 
     const int64_t steps = (range.end - range.begin + kRows - 1) / kRows;
     for (int64_t step = 0; step < steps; ++step) {
       const bool more = step + 1 < steps;
       const double* const here = panel(step);
-      MANYFIT_UNROLL_BY(1)
-      for (int half = 0; half < 2; ++half) {
+      MANYFIT_UNROLL_BY(Pairs ? 1 : kSlabs)
+      for (int slab = 0; slab < kSlabs; ++slab) {
         block.each_alone([&](int thread) {
-          if (more) fetch(step + 1, half, 0, thread);
-          if (half == 0)
-            find_row(step + 2, thread);
-          else
+          if (slab == 0)
+            find_row(step + kAhead + 1, thread);
+          else if (slab == kSlabs - 1)
             find_weight(thread);
+          if constexpr (Pairs) {
+            if (more) fetch(step + 1, slab, 0, thread, fetched[thread].x[0]);
+          } else if (more) {
+            store(step + 1, slab, 0, thread, fetched[thread].x[slab]);
+            fetch(step + 2, slab, 0, thread, fetched[thread].x[slab]);
+          }
         });
         MANYFIT_UNROLL
         for (int quarter = 0; quarter < 2; ++quarter) {
@@ -274,7 +268,7 @@ struct TensorGram {
           // from 4 (lane % 4) on the first or last.
           const auto read = [&](int c, int thread) {
             const int lane = thread % kWarp;
-            return *reinterpret_cast<const Two*>(here + (c + lane / 4) * kStride + half * 16 +
+            return *reinterpret_cast<const Two*>(here + (c + lane / 4) * kStride + slab * 16 +
                                                  lane % 4 * 4 + quarter * 2);
           };
           const auto read_left = [&](int row, int thread) {
@@ -286,10 +280,11 @@ struct TensorGram {
             }
           };
           block.each_alone([&](int thread) {
-            if (quarter == 1 && more) {
-              store(step + 1, half, 0, thread);
-              fetch(step + 1, half, 1, thread);
-            }
+            if constexpr (Pairs)
+              if (quarter == 1 && more) {
+                store(step + 1, slab, 0, thread, fetched[thread].x[0]);
+                fetch(step + 1, slab, 1, thread, fetched[thread].x[0]);
+              }
             read_left(own[thread].row, thread);
           });
           MANYFIT_UNROLL
@@ -313,11 +308,12 @@ struct TensorGram {
                   [&](int thread) -> const double* { return right[thread].x; });
           }
         }
-        block.each_alone([&](int thread) {
-          if (more) store(step + 1, half, 1, thread);
-        });
+        if constexpr (Pairs)
+          block.each_alone([&](int thread) {
+            if (more) store(step + 1, slab, 1, thread, fetched[thread].x[0]);
+          });
       }
-      block.each([&](int thread) { tell_row(step + 2, thread); });
+      block.each([&](int thread) { tell_row(step + kAhead + 1, thread); });
     }
     keep_sums(block, *this, range.atom, slice, pair,
               [&](int thread, int e) { return sums[thread].x[e / 8][e / 4 % 2][e % 4]; });
