@@ -32,6 +32,8 @@ struct NarrowPass {
   static constexpr int R = 64;                           // rows in shared memory at a time
   static constexpr int kLength = P + 4;                  // of a column's sums: gradient, 4 losses
   static constexpr size_t kShared = R * LD * 8 + R * 8 + R * 8 + R * 8;
+  // Of at most 4 groups of columns, where there are several of rows.
+  static_assert(4 * 8 * MB * kLength * 8 <= kShared);
 
   Data data;
   Round round;
@@ -39,7 +41,7 @@ struct NarrowPass {
   const double* coef;           // (points, p)
   const int64_t* class_weight;  // (points,)
   int column_groups, row_groups;
-  double* parts;  // (chunks, row groups, widest, kLength)
+  double* parts;  // (chunks, widest, kLength)
 
   struct Own {
     double coef[MB][2 * NB] = {}, sum[MB][2 * NB] = {};
@@ -107,21 +109,33 @@ struct NarrowPass {
       }
     }
 
-    block.alone([&](int thread) {
-      const int group = thread / kWarp / G, q = thread % 4;
-      MANYFIT_UNROLL
-      for (int m = 0; m < MB; ++m) {
-        const int64_t i = column(thread, m);
-        if (i >= count) continue;
-        double* to = parts + ((block.x() * H + group) * members.widest + i) * kLength;
+    // Groups of rows add up one after the other, in shared memory; the last sum goes on from the
+    // launch before.
+    for (int group = 0; group < H; ++group) {
+      block.each([&](int thread) {
+        if (thread / kWarp / G != group) return;
         MANYFIT_UNROLL
-        for (int f = 0; f < NB; ++f) {
-          to[8 * f + 2 * q] += own[thread].sum[m][2 * f];
-          to[8 * f + 2 * q + 1] += own[thread].sum[m][2 * f + 1];
+        for (int m = 0; m < MB; ++m) {
+          const int64_t i = column(thread, m);
+          if (i >= count) continue;
+          double* kept = z + (i - first) * kLength;
+          double* to = parts + (block.x() * members.widest + i) * kLength;
+          const auto add = [&](int place, double value) {
+            if (group > 0) value += kept[place];
+            if (group + 1 == H)
+              to[place] += value;
+            else
+              kept[place] = value;
+          };
+          MANYFIT_UNROLL
+          for (int f = 0; f < NB; ++f) {
+            add(8 * f + 2 * (thread % 4), own[thread].sum[m][2 * f]);
+            add(8 * f + 2 * (thread % 4) + 1, own[thread].sum[m][2 * f + 1]);
+          }
+          add(P + thread % 4, own[thread].loss[m]);
         }
-        to[P + q] += own[thread].loss[m];
-      }
-    });
+      });
+    }
   }
 
   // Each warp's eight rows of a turn.

@@ -369,10 +369,10 @@ class LogisticPassesCuda final : public LogisticPasses {
     const auto columns = static_cast<int>(over(needed, grid));
     int rows = 1;
     while (rows * 2 * columns <= 8) rows *= 2;
-    const Chunks chunks = chunked(*cut_, {rows * widest * Kernel::kLength * 8, 0,
+    const Chunks chunks = chunked(*cut_, {widest * Kernel::kLength * 8, 0,
                                           static_cast<double>(kTile * grid * columns * 8 * MB) *
                                               static_cast<double>(2 * Kernel::P + kTermWork)});
-    DeviceBuffer<double> parts(device_, chunks.count * rows * widest * Kernel::kLength);
+    DeviceBuffer<double> parts(device_, chunks.count * widest * Kernel::kLength);
     parts.zero();
     chunks.rounds(context, [&](const Round& round) {
       device_.launch({chunks.count, grid, 1}, columns * rows * kWarp, Kernel::kShared,
@@ -380,8 +380,8 @@ class LogisticPassesCuda final : public LogisticPasses {
                             columns, rows, parts.data()});
     });
     device_.launch({over(atoms() * widest * (parameters() + 1), kSumThreads), 1, 1}, kSumThreads, 0,
-                   NarrowSum{parts.data(), chunks.table.begin.data(), wanted.members, rows,
-                             Kernel::P, Kernel::kLength, results});
+                   NarrowSum{parts.data(), chunks.table.begin.data(), wanted.members, Kernel::P,
+                             Kernel::kLength, results});
   }
 
   void evaluate_wide(const Wanted& wanted, const DeviceBuffer<double>& models,
