@@ -1,6 +1,7 @@
 #include "linear_model/coordinate_descent.h"
 
 #include "bindings/coordinate_descent.h"
+#include "bindings/descent_rows.h"
 #include "bindings/numpy.h"
 #include "linear_model/multi_task_elastic_net.h"
 
@@ -12,34 +13,27 @@ struct DescentJobs {
   std::vector<DescentSettings> settings;
   std::vector<Eigen::MatrixXd> start;
 
-  // settings (jobs, 9): split, fit_intercept, alpha, l1_ratio, tol, max_iter, positive, seed (-1:
-  // cyclic), exact. start (jobs, targets, features) or None.
+  // start: (jobs, targets, features) or None.
   DescentJobs(const py::array& table, const py::object& first, int64_t n_splits, int64_t targets,
               int64_t features) {
-    const auto view = matrix_view<double>(table, "settings");
-    if (view.cols != 9) throw InvalidInput("settings must have 9 columns");
-    for (int64_t b = 0; b < view.rows; ++b) {
-      const auto split = static_cast<int64_t>(view(b, 0));
-      if (split < 0 || split >= n_splits)
-        throw InvalidInput("splits must lie in [0, " + std::to_string(n_splits) + "), got " +
-                           std::to_string(split));
-      jobs.push_back({split, view(b, 1) != 0});
+    for (const DescentRow& row : descent_rows(table, n_splits)) {
+      jobs.push_back({row.split, row.fit_intercept});
       DescentSettings each;
-      each.alpha = view(b, 2);
-      each.l1_ratio = view(b, 3);
-      each.tol = view(b, 4);
-      each.max_iter = static_cast<int64_t>(view(b, 5));
-      each.positive = view(b, 6) != 0;
-      each.random = view(b, 7) >= 0;
-      each.seed = static_cast<uint64_t>(std::max(view(b, 7), 0.0));
-      each.exact = view(b, 8) != 0;
+      each.alpha = row.alpha;
+      each.l1_ratio = row.l1_ratio;
+      each.tol = row.tol;
+      each.max_iter = row.max_iter;
+      each.positive = row.positive;
+      each.random = row.seed >= 0;
+      each.seed = static_cast<uint64_t>(std::max(row.seed, 0.0));
+      each.exact = row.exact;
       settings.push_back(each);
     }
     if (first.is_none()) return;
     const auto values = py::cast<py::array_t<double, py::array::c_style>>(first);
-    if (values.size() != view.rows * targets * features)
+    if (values.size() != static_cast<int64_t>(jobs.size()) * targets * features)
       throw InvalidInput("start must have shape (jobs, targets, features)");
-    for (int64_t b = 0; b < view.rows; ++b)
+    for (int64_t b = 0; b < static_cast<int64_t>(jobs.size()); ++b)
       start.emplace_back(Eigen::Map<const Eigen::MatrixXd>(values.data() + b * targets * features,
                                                            features, targets));
   }

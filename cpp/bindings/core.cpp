@@ -79,15 +79,25 @@ void bind_system(py::module_& m) {
       py::arg("seed"), py::arg("stream"), py::arg("index"));
 }
 
+// A vector of some folds as an array, without a copy.
+template <auto Member>
+py::array array_of(const py::object& folds) {
+  const auto& values = folds.cast<const Folds&>().*Member;
+  using T = std::remove_cvref_t<decltype(values[0])>;
+  py::array_t<T> array(static_cast<py::ssize_t>(values.size()), values.data(), folds);
+  array.attr("flags").attr("writeable") = false;
+  return array;
+}
+
 void bind_folds(py::module_& m) {
   // Dynamic attributes: what a device keeps of these folds.
   py::class_<Folds>(m, "Folds", py::dynamic_attr())
       .def_readonly("n_rows", &Folds::n_rows)
       .def_property_readonly("n_atoms", &Folds::n_atoms)
       .def_property_readonly("splits", [](const Folds& folds) { return folds.splits; })
-      .def_readonly("order", &Folds::order)
-      .def_readonly("atom_begin", &Folds::atom_begin)
-      .def_readonly("train", &Folds::train)
+      .def_property_readonly("order", &array_of<&Folds::order>)
+      .def_property_readonly("atom_begin", &array_of<&Folds::atom_begin>)
+      .def_property_readonly("train", &array_of<&Folds::train>)
       .def(
           "__eq__", [](const Folds& a, const Folds& b) { return a == b; }, py::is_operator())
       .def("training_rows", &Folds::training_rows, py::arg("split"))
@@ -154,6 +164,30 @@ Eigen::VectorXd vector_of(const Reals& array) {
 
 void bind_prepared(py::module_& m) {
   py::class_<FoldGram>(m, "FoldGram", py::dynamic_attr())
+      .def_static(
+          "from_moments",
+          [](int64_t n_features, int64_t n_targets, double precision, const Reals& shift,
+             const Reals& values, const Folds& folds) {
+            const int64_t p = 1 + n_features + n_targets;
+            if (n_features < 0 || n_targets < 0 || shift.ndim() != 1 || shift.size() != p - 1)
+              throw InvalidInput("shift must have an entry for each feature and target (" +
+                                 std::to_string(p - 1) + "), got " + std::to_string(shift.size()));
+            if (values.ndim() != 3 || values.shape(0) != folds.n_atoms() ||
+                values.shape(1) != values.shape(2) || values.shape(1) < p)
+              throw InvalidInput("moments must have shape (" + std::to_string(folds.n_atoms()) +
+                                 " atoms, p, p) with p of " + std::to_string(p) + " or more");
+            FoldGram gram;
+            gram.n_features = n_features;
+            gram.n_targets = n_targets;
+            gram.stride = values.shape(1);
+            gram.precision = precision;
+            gram.shift.assign(shift.data(), shift.data() + shift.size());
+            gram.moments.assign(values.data(), values.data() + values.size());
+            gram.folds = folds;
+            return gram;
+          },
+          py::arg("n_features"), py::arg("n_targets"), py::arg("precision"), py::arg("shift"),
+          py::arg("moments"), py::arg("folds"))
       .def_property_readonly("finite", &FoldGram::finite)
       .def_readonly("folds", &FoldGram::folds)
       .def_readonly("precision", &FoldGram::precision)

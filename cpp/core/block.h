@@ -20,16 +20,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #if defined(__CUDACC__)
 #define MANYFIT_DEVICE __device__ __forceinline__
 #define MANYFIT_HOST_DEVICE __host__ __device__ __forceinline__
 #define MANYFIT_UNROLL _Pragma("unroll")
+#define MANYFIT_PRAGMA(words) _Pragma(#words)
+#define MANYFIT_UNROLL_BY(times) MANYFIT_PRAGMA(unroll times)
 #else
 #define MANYFIT_DEVICE inline
 #define MANYFIT_HOST_DEVICE inline
 #define MANYFIT_UNROLL
+#define MANYFIT_UNROLL_BY(times)
 #endif
 
 namespace manyfit {
@@ -74,6 +78,11 @@ class Block {
     __syncthreads();
   }
 
+  // A step after which no thread waits: nobody may read what it shares before a later each() ends.
+  template <class Step>
+  __device__ void each_alone(Step&& step) const {
+    step(static_cast<int>(threadIdx.x));
+  }
   // A step after which no thread waits: for what a thread keeps to itself, or shared memory that it
   // only reads.
   template <class Step>
@@ -108,6 +117,34 @@ class Block {
     }
 #endif
   }
+
+  // For each warp that wants it, D += A B of 16 x 16 times 16 x 8 doubles: the shape at which
+  // Hopper's tensor cores take one instruction. Of A a lane holds a[2 s + h] = (lane / 4 + 8 h, 4 s
+  // + lane % 4), of B b[s] = (4 s + lane % 4, lane / 4), s = 0 ... 3, and of D d[2 h + c] = (lane /
+  // 4 + 8 h, 2 (lane % 4) + c). d, a and b give a thread's arrays, `wanted` whether its warp takes
+  // part.
+  template <class Wanted, class D, class A, class B>
+  __device__ void multiply_add_16x8x16(Wanted&& wanted, D&& d, A&& a, B&& b) const {
+    const int thread = static_cast<int>(threadIdx.x);
+    if (!wanted(thread)) return;
+    double* const to = d(thread);
+    const double *const left = a(thread), *const right = b(thread);
+#if __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1000
+    asm("mma.sync.aligned.m16n8k16.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5, %6, %7, %8, "
+        "%9, %10, %11}, {%12, %13, %14, %15}, {%0, %1, %2, %3};"
+        : "+d"(to[0]), "+d"(to[1]), "+d"(to[2]), "+d"(to[3])
+        : "d"(left[0]), "d"(left[1]), "d"(left[2]), "d"(left[3]), "d"(left[4]), "d"(left[5]),
+          "d"(left[6]), "d"(left[7]), "d"(right[0]), "d"(right[1]), "d"(right[2]), "d"(right[3]));
+#else
+#pragma unroll
+    for (int s = 0; s < 4; ++s)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+        multiply_add_8x8x4([&](int) -> double& { return to[2 * h]; },
+                           [&](int) -> double& { return to[2 * h + 1]; },
+                           [&](int) { return left[2 * s + h]; }, [&](int) { return right[s]; });
+#endif
+  }
 };
 
 #else
@@ -126,7 +163,10 @@ class PerThread {
 class Block {
  public:
   Block(Grid grid, Grid place, int threads, size_t shared_bytes)
-      : grid_(grid), place_(place), threads_(threads), shared_((shared_bytes + 15) / 16 * 2) {}
+      : grid_(grid),
+        place_(place),
+        threads_(threads),
+        shared_((shared_bytes + 15) / 16 * 2, std::numeric_limits<double>::quiet_NaN()) {}
 
   int64_t x() const { return place_.x; }
   int64_t y() const { return place_.y; }
@@ -138,6 +178,10 @@ class Block {
   template <class Step>
   void each(Step&& step) const {
     for (int thread = 0; thread < threads_; ++thread) step(thread);
+  }
+  template <class Step>
+  void each_alone(Step&& step) const {
+    each(step);
   }
   template <class Step>
   void alone(Step&& step) const {
@@ -162,10 +206,24 @@ class Block {
       }
   }
 
+  template <class Wanted, class D, class A, class B>
+  void multiply_add_16x8x16(Wanted&& wanted, D&& d, A&& a, B&& b) const {
+    for (int warp = 0; warp < threads_; warp += kWarp) {
+      if (!wanted(warp)) continue;
+      for (int lane = 0; lane < kWarp; ++lane)
+        for (int k = 0; k < 16; ++k)
+          for (int h = 0; h < 2; ++h) {
+            const double left = a(warp + lane / 4 * 4 + k % 4)[k / 4 * 2 + h];
+            for (int c = 0; c < 2; ++c)
+              d(warp + lane)[2 * h + c] += left * b(warp + (lane % 4 * 2 + c) * 4 + k % 4)[k / 4];
+          }
+    }
+  }
+
  private:
   Grid grid_, place_;
   int threads_;
-  std::vector<double> shared_;  // NaN would be better than zero; see Device::launch
+  std::vector<double> shared_;  // NaN at first, so that what was never written shows
 };
 
 #endif

@@ -14,22 +14,33 @@ struct DeviceGram {
   int64_t n_features = 0;
   int64_t n_targets = 0;
   int64_t n_atoms = 0;
-  int64_t stride = 0;            // of a row of M; at least p = 1 + d + t
+  int64_t stride = 0;            // of a row of M: p = 1 + d + t
   double precision = 0;          // relative rounding of an entry of M
   std::vector<double> shift;     // (d + t)
-  DeviceBuffer<double> moments;  // (atoms, stride, stride), lower triangles: [a][i][j], j <= i
+  DeviceBuffer<double> moments;  // (atoms, stride, stride), both triangles; then the shift (d + t)
+  std::vector<double> on_host;   // the same where it is small, else empty
+
+  int64_t size() const { return n_atoms * stride * stride; }  // of the moments
+  const double* device_shift() const { return moments.data() + size(); }
 };
 
-// X (n, d), Y (n, t), w (n,) or empty in the memory of the device, of any strides.
+// What multiplies; `best` is what the device is fast at.
+enum class GramKernel { best, tensor, registers };
+
+// X (n, d), Y (n, t), w (n,) or empty in the memory of the device, of any strides. They are not
+// read any more when it returns.
 template <class T>
 DeviceGram fold_gram_cuda(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
-                          const DeviceFolds& folds, const Context& context);
+                          const DeviceFolds& folds, const Context& context,
+                          GramKernel kernel = GramKernel::best);
 
 // The same of rows in host memory: tiles pass through pinned buffers while those before them are
-// worked on, so X may be larger than the memory of the device.
+// worked on, so X may be larger than the memory of the device. `order` is that of the folds, empty
+// for 0, 1, 2, ...
 template <class T>
 DeviceGram fold_gram_streamed_cuda(MatrixView<const T> X, MatrixView<const T> Y,
                                    VectorView<const T> w, const std::vector<int64_t>& order,
-                                   const DeviceFolds& folds, const Context& context);
+                                   const DeviceFolds& folds, const Context& context,
+                                   GramKernel kernel = GramKernel::best);
 
 }  // namespace manyfit

@@ -84,6 +84,15 @@ def make_folds(
 ) -> list[Folds]: ...
 
 class FoldGram:
+    @staticmethod
+    def from_moments(
+        n_features: int,
+        n_targets: int,
+        precision: float,
+        shift: NDArray[float64],
+        moments: NDArray[float64],
+        folds: Folds,
+    ) -> FoldGram: ...
     @property
     def finite(self) -> bool: ...
     @property

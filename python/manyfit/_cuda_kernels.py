@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from manyfit._native import core
@@ -41,11 +43,12 @@ class CudaKernels:
         self.index = index
         self.name = f"cuda:{index}"
         self.process = os.getpid()
+        self._widest_ridge: int = module.widest_ridge(index)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(core, name)
 
-    # --- arrays ---
+    # --- what lies on the device ---
 
     def upload(self, array: NDArray[Any]) -> Any:
         """A copy on the device."""
@@ -55,23 +58,125 @@ class CudaKernels:
         """Whether an array is one of the CUDA module's, not NumPy's."""
         return isinstance(array, self.module.Array)
 
-    def _execution(self, execution: core.Execution) -> Any:
+    def folds(self, folds: core.Folds) -> Any:
+        """The atoms of folds on the device, kept with them."""
+        kept = _kept(folds)
+        if self.index not in kept:
+            kept[self.index] = self.module.Folds(
+                self.index, folds.n_rows, folds.atom_begin, folds.train, folds.order
+            )
+        return kept[self.index]
+
+    def moments(self, prepared: Any) -> Any:
+        """What the device holds of a fold Gram, or None for one that was made on the host, and other forms."""
+        return getattr(prepared, "on_device", {}).get(self.index)
+
+    def execution(self, execution: core.Execution) -> Any:
+        """The same for the CUDA module's calls."""
         return self.module.Execution(execution.threads, execution.progress)
+
+    # --- kernels ---
+
+    def fold_gram(
+        self, X: Any, Y: Any, sample_weight: Any, folds: core.Folds, execution: core.Execution
+    ) -> core.FoldGram:
+        """Second moments of every atom, of arrays that all lie on the device, or all on the host."""
+        run, here = self.execution(execution), self.folds(folds)
+        if self.is_here(X):
+            found = self.module.fold_gram(X, Y, sample_weight, here, run)
+        else:
+            found = self.module.fold_gram_streamed(X, Y, sample_weight, here, folds.order, run)
+        gram = core.FoldGram.from_moments(
+            found.n_features, found.n_targets, found.precision, found.shift, found.moments(run), folds
+        )
+        found.folds = here
+        _kept(gram)[self.index] = found
+        return gram
+
+    def ridge(
+        self,
+        prepared: Any,
+        splits: Sequence[int],
+        fit_intercept: Sequence[bool],
+        alpha: NDArray[Any],
+        execution: core.Execution,
+    ) -> Any:
+        """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits."""
+        moments = self.moments(prepared)
+        if moments is None or moments.n_features > self._widest_ridge:
+            return core.ridge(prepared, splits, fit_intercept, alpha, execution)
+        run = self.execution(execution)
+        return self.module.ridge(moments, moments.folds, splits, fit_intercept, alpha, run)
+
+    def logistic(
+        self,
+        X: Any,
+        codes: NDArray[np.int64],
+        sample_weight: Any,
+        folds: core.Folds,
+        n_classes: int,
+        fit_intercept: bool,
+        class_weights: NDArray[np.float64],
+        splits: Sequence[int],
+        class_weight: Sequence[int],
+        C: Sequence[float],
+        l1_ratio: Sequence[float],
+        tol: Sequence[float],
+        max_iter: Sequence[int],
+        start: Sequence[NDArray[np.float64] | None],
+        execution: core.Execution,
+    ) -> Any:
+        """The core's steps, whose passes over the rows run on the device."""
+        passes = self._passes(
+            X, codes, sample_weight, folds, n_classes, fit_intercept, class_weights, execution
+        )
+        return core.logistic_passes(
+            passes.port(), folds, splits, class_weight, C, l1_ratio, tol, max_iter, start, execution
+        )
+
+    def logistic_scores(
+        self,
+        X: Any,
+        codes: NDArray[np.int64],
+        sample_weight: Any,
+        folds: core.Folds,
+        n_classes: int,
+        splits: Sequence[int],
+        coef: NDArray[np.float64],
+        execution: core.Execution,
+    ) -> NDArray[np.float64]:
+        """Of models, on the rows left out: (jobs, 3) sums of weights, right and loss."""
+        ones = np.ones((1, n_classes))
+        passes = self._passes(X, codes, sample_weight, folds, n_classes, True, ones, execution)
+        return core.logistic_passes_scores(passes.port(), folds, splits, coef, execution)
+
+    def _passes(
+        self,
+        X: Any,
+        codes: Any,
+        sample_weight: Any,
+        folds: core.Folds,
+        n_classes: int,
+        fit_intercept: bool,
+        class_weights: NDArray[np.float64],
+        execution: core.Execution,
+    ) -> Any:
+        arrays = (a if a is None or self.is_here(a) else self.upload(a) for a in (X, codes, sample_weight))
+        return self.module.LogisticPasses(
+            *arrays, self.folds(folds), n_classes, fit_intercept, class_weights, self.execution(execution)
+        )
 
     def predict(
         self, X: Any, coef: NDArray[Any], intercept: NDArray[Any], execution: core.Execution
     ) -> tuple[Any, bool]:
         """``X @ coef.T + intercept`` of an array on the device, there, and whether all of it is finite."""
-        answer, finite = self.module.predict(X, coef, intercept, self._execution(execution))
+        answer, finite = self.module.predict(X, coef, intercept, self.execution(execution))
         return answer, bool(finite)
 
-    # --- forms of the data ---
 
-    def fold_gram(
-        self, X: Any, Y: Any, sample_weight: Any, folds: core.Folds, execution: core.Execution
-    ) -> core.FoldGram:
-        """Second moments of every atom, of arrays on the device or on the host."""
-        X, Y, sample_weight = (a.numpy() if self.is_here(a) else a for a in (X, Y, sample_weight))
-        if Y is not None and Y.ndim == 1:
-            Y = Y[:, None]
-        return core.fold_gram(X, Y, sample_weight, folds, execution)
+def _kept(owner: Any) -> dict[int, Any]:
+    """What devices keep of folds or a Gram, by device."""
+    kept: dict[int, Any] | None = getattr(owner, "on_device", None)
+    if kept is None:
+        kept = owner.on_device = {}
+    return kept

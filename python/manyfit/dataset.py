@@ -298,7 +298,7 @@ class Dataset:
 
     def resident(self, kernels: Any, estimator: object) -> Any:
         """`X` on the device of `kernels`, copied there once."""
-        return self._resident(self.X if self._X_stays else self.matrix(estimator), kernels)
+        return self.kept(self.X if self._X_stays else self.matrix(estimator), kernels)
 
     def placed(self, kernels: Any, estimator: object, targets: bool = True) -> tuple[Any, Any, Any]:
         """`X`, targets of two dimensions and weights, where kernels that read them once are to find them.
@@ -314,10 +314,11 @@ class Dataset:
             arrays[1] = self.y if self._y_stays else self.targets_2d(estimator)
             arrays[2] = self.weights(estimator)
         if self._X_stays or (id(X), kernels.index) in self._uploads:
-            arrays = [array if array is None else self._resident(array, kernels) for array in arrays]
+            arrays = [array if array is None else self.kept(array, kernels) for array in arrays]
         return arrays[0], arrays[1], arrays[2]
 
-    def _resident(self, array: Any, kernels: Any) -> Any:
+    def kept(self, array: Any, kernels: Any) -> Any:
+        """An array on the device of `kernels`, copied there once and kept with this dataset."""
         if type(array) is DeviceInput:
             return array.array
         key = id(array), kernels.index

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -112,7 +113,10 @@ def at(pattern: str) -> str:
         (PCA(svd_solver="qr"), "PCA: svd_solver must be one of .*'full'.* got 'qr'"),
         (PCA(iterated_power=-1), "PCA: iterated_power must be .*>= 0.* got -1"),
         (PCA(n_oversamples=0), "PCA: n_oversamples must be .*>= 1.* got 0"),
-        (PCA(device="tpu"), "PCA: device must be one of .*'cpu', 'cuda'.* got 'tpu'"),
+        (PCA(device="tpu"), "PCA: device must be .*'cpu', 'cuda' or 'cuda:N'.* got 'tpu'"),
+        (Ridge(device="cuda:"), "Ridge: device must be 'cpu', 'cuda' or 'cuda:N', got 'cuda:'"),
+        (Ridge(device="cuda:-1"), "Ridge: device must be 'cpu', 'cuda' or 'cuda:N', got 'cuda:-1'"),
+        (Ridge(device=0), "Ridge: device must be 'cpu', 'cuda' or 'cuda:N', got 0"),
         (Ridge(device=0), "Ridge: device must be .*0"),
         (ElasticNet(l1_ratio=1.5), r"ElasticNet: l1_ratio must be in \[0, 1\], got 1.5"),
         (ElasticNet(l1_ratio=-0.1), r"ElasticNet: l1_ratio must be in \[0, 1\], got -0.1"),
@@ -163,10 +167,43 @@ def test_parameters(estimator: Any, message: str) -> None:
         mf.fit_many(estimator, X, y, cv=2)
 
 
+@pytest.fixture
+def no_cuda_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "manyfit._cuda", None)
+    monkeypatch.delattr(mf, "_cuda", raising=False)
+
+
+@pytest.mark.usefixtures("no_cuda_module")
 @pytest.mark.parametrize("cls", all_estimators())
 def test_cuda_without_a_build(cls: type[Any]) -> None:
-    with pytest.raises(mf.DeviceError, match=r"device='cuda'.*no CUDA module.*use device='cpu'"):
+    message = r"device='cuda'.*no CUDA module \(.+\).*MANYFIT_CUDA=ON.*use device='cpu'"
+    if "cuda" not in cls._devices:
+        message = f"{cls.__name__}: device='cuda': no step of {cls.__name__} has a CUDA kernel; device='cpu'"
+    with pytest.raises(mf.DeviceError, match=message):
         cls(device="cuda").fit(X, Y)
+
+
+class OnDevice:
+    """An array that says it lies on a GPU."""
+
+    __cuda_array_interface__: ClassVar[dict[str, Any]] = {
+        "version": 3,
+        "shape": (60, 3),
+        "typestr": "<f8",
+        "data": (1 << 20, False),
+    }
+
+
+@pytest.mark.parametrize("cls", all_estimators())
+def test_array_on_a_device_for_the_cpu(cls: type[Any]) -> None:
+    with pytest.raises(TypeError, match=f"{cls.__name__}: X lies on a device .*device is 'cpu'"):
+        cls().fit(OnDevice(), Y)
+
+
+@pytest.mark.usefixtures("no_cuda_module")
+def test_array_on_a_device_without_a_build() -> None:
+    with pytest.raises(mf.DeviceError, match=r"X lies on a device: this build of manyfit has no CUDA module"):
+        mf.fit_many(Ridge(), OnDevice(), Y)
 
 
 def test_unknown_parameters() -> None:

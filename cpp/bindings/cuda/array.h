@@ -103,7 +103,9 @@ auto by_dtype(const Array& array, F&& f) {
 
 void bind_arrays(py::module_& m);
 void bind_folds(py::module_& m);
+void bind_fold_gram(py::module_& m);
 void bind_logistic(py::module_& m);
 void bind_linear_model(py::module_& m);
+void bind_coordinate_descent(py::module_& m);
 
 }  // namespace manyfit::bindings

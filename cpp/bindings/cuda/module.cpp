@@ -46,8 +46,10 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
       py::arg("device"), py::arg("execution"));
   manyfit::bindings::bind_arrays(m);
   manyfit::bindings::bind_folds(m);
+  manyfit::bindings::bind_fold_gram(m);
   manyfit::bindings::bind_logistic(m);
   manyfit::bindings::bind_linear_model(m);
+  manyfit::bindings::bind_coordinate_descent(m);
 #if defined(MANYFIT_SIMULATED_DEVICE)
   m.attr("simulated") = true;
   m.def("set_simulated_memory", &set_simulated_memory, py::arg("bytes"));

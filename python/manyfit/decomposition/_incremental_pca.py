@@ -40,8 +40,8 @@ class IncrementalPCA(Estimator, decomposition.IncrementalPCA):  # type: ignore[m
         Accepted for compatibility: `X` is never changed.
     batch_size : int, default=None
         Rows that ``fit`` takes at a time; None: ``5 * n_features``.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

@@ -59,8 +59,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         For "randomized".
     random_state : int, RandomState instance or None, default=None
         For "arpack" and "randomized".
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

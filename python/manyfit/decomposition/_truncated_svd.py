@@ -54,8 +54,8 @@ class TruncatedSVD(Estimator, decomposition.TruncatedSVD):  # type: ignore[misc]
         For scikit-learn's solvers.
     tol : float, default=0.0
         For scikit-learn's "arpack".
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

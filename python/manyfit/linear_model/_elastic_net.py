@@ -188,8 +188,8 @@ class ElasticNet(_OneByOne, linear_model.ElasticNet):  # type: ignore[misc]
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -283,8 +283,8 @@ class Lasso(_OneByOne, linear_model.Lasso):  # type: ignore[misc]
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

@@ -342,8 +342,8 @@ class ElasticNetCV(ChoosesPenalty, linear_model.ElasticNetCV):  # type: ignore[m
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------
@@ -455,8 +455,8 @@ class LassoCV(ChoosesPenalty, linear_model.LassoCV):  # type: ignore[misc]
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------

@@ -228,8 +228,8 @@ class GradientDescentRegressor(RegressorMixin, _GradientDescent, LinearEstimator
         Where to start; None for zero.
     intercept_init : float or array-like of shape (1,), default=None
         Where to start; None for zero.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -313,8 +313,8 @@ class GradientDescentClassifier(LinearClassifierMixin, _GradientDescent):  # typ
         Where to start; None for zero.
     intercept_init : array-like of the shape of `intercept_`, default=None
         Where to start; None for zero.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

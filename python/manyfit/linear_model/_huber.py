@@ -55,8 +55,8 @@ class HuberRegressor(LinearEstimator, NewtonRegressor, linear_model.HuberRegress
     tol : float, default=1e-05
         The largest entry of the gradient must not exceed `tol`. One more step follows, so that the answer is far closer
         to the minimum than that.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

@@ -34,8 +34,8 @@ class LinearRegression(LinearEstimator, linear_model.LinearRegression):  # type:
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
     positive : bool, default=False
         Whether to require coefficients >= 0.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------

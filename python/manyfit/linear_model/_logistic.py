@@ -94,8 +94,8 @@ class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegr
         Whether to start from the solution of the previous call.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------
@@ -411,6 +411,14 @@ class LogisticBatch:
         """The rows on the host."""
         return self.dataset.matrix(self.owner)
 
+    def _rows(self) -> tuple[Any, Any, Any]:
+        """The rows, their codes and weights, where the kernels read them, again and again."""
+        if self.kernels is core:
+            return self.X, self.codes, self.weights
+        X = self.dataset.resident(self.kernels, self.owner)
+        weights = None if self.weights is None else self.dataset.kept(self.weights, self.kernels)
+        return X, self.dataset.kept(self.codes, self.kernels), weights
+
     @property
     def outputs(self) -> int:
         return 1 if len(self.classes) == 2 else len(self.classes)
@@ -438,9 +446,7 @@ class LogisticBatch:
     def scores(self, splits: Sequence[int], coef: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of models (jobs, outputs, features + 1), on the rows left out: (jobs, 3) sums of weights, right and loss."""
         sums: NDArray[np.float64] = self.kernels.logistic_scores(
-            self.X,
-            self.codes,
-            self.weights,
+            *self._rows(),
             self.folds,
             len(self.classes),
             splits,
@@ -453,9 +459,7 @@ class LogisticBatch:
         """Coefficients with intercepts (jobs, outputs, features + 1), steps, and whether they converged."""
         lists = {name: [job[name] for job in jobs] for name in jobs[0]}
         coef, n_iter, converged, finite = self.kernels.logistic(
-            self.X,
-            self.codes,
-            self.weights,
+            *self._rows(),
             self.folds,
             len(self.classes),
             self.fit_intercept,

@@ -96,8 +96,8 @@ class LogisticRegressionCV(ClassifierAnswers, Estimator, linear_model.LogisticRe
     use_legacy_attributes : bool, default=True
         Whether `C_`, `l1_ratio_`, `coefs_paths_`, `scores_` and `n_iter_` have the form they had before
         scikit-learn 1.9. The default warns, as in scikit-learn.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------

@@ -100,8 +100,8 @@ class MultiTaskElasticNet(_Together, linear_model.MultiTaskElasticNet):  # type:
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which rows of ``W`` are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -192,8 +192,8 @@ class MultiTaskLasso(_Together, linear_model.MultiTaskLasso):  # type: ignore[mi
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which rows of ``W`` are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

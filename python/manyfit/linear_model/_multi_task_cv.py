@@ -58,8 +58,8 @@ class MultiTaskElasticNetCV(_ChoosesTogether, linear_model.MultiTaskElasticNetCV
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------
@@ -162,8 +162,8 @@ class MultiTaskLassoCV(_ChoosesTogether, linear_model.MultiTaskLassoCV):  # type
         For ``selection="random"``.
     selection : {"cyclic", "random"}, default="cyclic"
         Order in which coefficients are updated.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
 
     Attributes
     ----------

@@ -53,8 +53,8 @@ class Perceptron(SGDClassifierBase, linear_model.Perceptron):  # type: ignore[mi
         Weights of the classes.
     warm_start : bool, default=False
         Whether ``fit`` begins where the last one ended.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
 
     Attributes
     ----------

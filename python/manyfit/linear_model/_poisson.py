@@ -42,8 +42,8 @@ class PoissonRegressor(NewtonRegressor, linear_model.PoissonRegressor):  # type:
         Whether to start from the coefficients of the previous fit.
     verbose : int, default=0
         For scikit-learn's solvers.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

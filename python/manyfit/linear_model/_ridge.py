@@ -91,8 +91,8 @@ class Ridge(RidgeEstimator, linear_model.Ridge):  # type: ignore[misc]
         Whether to require coefficients >= 0.
     random_state : int, RandomState instance or None, default=None
         For scikit-learn's "sag" and "saga", on sparse `X`.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

@@ -258,8 +258,8 @@ class RidgeClassifier(LabelRegression, RidgeEstimator, linear_model.RidgeClassif
         Whether to require coefficients >= 0.
     random_state : int, RandomState instance or None, default=None
         For scikit-learn's "sag" and "saga", on sparse `X`.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -365,8 +365,8 @@ class RidgeClassifierCV(LabelRegression, RidgeSelection, linear_model.RidgeClass
         Weights of the classes, in the fits and in the scores; "balanced" gives each class the same total.
     store_cv_results : bool, default=False
         Whether to keep `cv_results_`; for ``cv=None`` only.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

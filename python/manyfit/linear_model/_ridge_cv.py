@@ -404,8 +404,8 @@ class RidgeCV(RidgeSelection, linear_model.RidgeCV):  # type: ignore[misc]
         Whether to keep `cv_results_`; for ``cv=None`` only.
     alpha_per_target : bool, default=False
         Whether each target has a penalty of its own; for ``cv=None`` only.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, default="cpu"
+        Where to compute; "cuda:N" is GPU number N of this process.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 

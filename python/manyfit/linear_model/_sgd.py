@@ -68,8 +68,8 @@ class SGDRegressor(SGDEstimator, linear_model.SGDRegressor):  # type: ignore[mis
         Whether ``fit`` begins where the last one ended.
     average : bool or int, default=False
         Whether the weights are averages over all updates, or from so many updates on.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
     n_jobs : int, default=None
         Threads; None or -1 for every CPU this process may use. The result has the same bits for any.
 
@@ -259,8 +259,8 @@ class SGDClassifier(SGDClassifierBase, linear_model.SGDClassifier):  # type: ign
         Whether ``fit`` begins where the last one ended.
     average : bool or int, default=False
         Whether the weights are averages over all updates, or from so many updates on.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where to compute.
+    device : "cpu", default="cpu"
+        Where to compute; there is no CUDA kernel yet.
 
     Attributes
     ----------

@@ -8,8 +8,9 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, make_constraint
 
 from manyfit.exceptions import DeviceError
+from manyfit.testing._compare import assert_close
 from manyfit.testing._conditions import has_n_jobs, is_estimator
-from manyfit.testing._data import fit, make_data
+from manyfit.testing._data import answers, fit, make_data
 from manyfit.testing._errors import assert_raises
 from manyfit.testing._kit import check
 
@@ -70,14 +71,25 @@ def _numbers(rule: Any) -> list[Any]:
 
 @check(is_estimator)
 def check_device(estimator: Any) -> None:
-    """A device that is not there is a DeviceError; one that does not exist is a ValueError."""
+    """A device without kernels or that is not there is a DeviceError; one that does not exist is a ValueError."""
     data = make_data(estimator)
-    with assert_raises(ValueError, "device must be", "'abacus'"):
-        fit(estimator, data, device="abacus")
+    for wrong in ("abacus", "cuda:", "cuda:x", "cuda:-1"):
+        with assert_raises(ValueError, "device must be", repr(wrong)):
+            fit(estimator, data, device=wrong)
+    if "cuda" not in type(estimator)._devices:
+        with assert_raises(DeviceError, type(estimator).__name__, "device='cuda'", "device='cpu'"):
+            fit(estimator, data, device="cuda")
+        return
+    with assert_raises(DeviceError, "device='cuda:99'"):
+        fit(estimator, data, device="cuda:99")
     try:
-        fit(estimator, data, device="cuda")
+        model = fit(estimator, data, device="cuda")
     except DeviceError as error:
         assert "cuda" in str(error), f"the error does not name the device: {error}"
+        return
+    expected = answers(fit(estimator, data), data.X)
+    for name, value in answers(model, data.X).items():
+        assert_close(value, expected[name], f"{name} of a model of device='cuda'", rtol=1e-9)
 
 
 @check(is_estimator, has_n_jobs)

@@ -1,0 +1,516 @@
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "core/fold_gram_cuda.h"
+#include "core/gram_register_cuda.h"
+#include "core/gram_tensor_cuda.h"
+#include "core/per_process.h"
+
+namespace manyfit {
+namespace {
+
+constexpr int64_t kSliceRows = 256;      // at least, where an atom is cut
+constexpr double kPassSeconds = 0.04;    // a launch, at the rates below
+constexpr size_t kSmall = 1 << 20;       // bytes that go in one piece
+constexpr size_t kTileBytes = 32 << 20;  // of rows that go in several
+constexpr size_t kLeast = 64 << 10;
+constexpr int kBuffers = 3;
+
+// Shares a unit of work list, row block by row block, among the warps: each takes a run of it that
+// spans two blocks of rows at most. False where U units a warp do not suffice.
+struct Unit {
+  int row, strip;
+  bool upper, lower;
+  int cost() const { return upper + lower; }
+};
+
+std::vector<Unit> units_of(int size_i, int size_j, bool diagonal) {
+  std::vector<Unit> units;
+  const int strips = (size_i + 7) / 8;
+  // Rows go by 16: of an odd number of strips the first is a column of units and one of its own.
+  const int head = diagonal ? strips % 2 : 0;
+  const int blocks = (strips - head + 3) / 4;
+  for (int block = blocks - 1; block >= 0; --block) {  // the longest first
+    const int row = head + 4 * block;
+    const int end = diagonal ? std::min(row + 4, strips) : (size_j + 7) / 8;
+    for (int strip = 0; strip < end; ++strip)
+      units.push_back({row, strip, !diagonal || strip < row + 2, row + 2 < strips});
+  }
+  if (head == 1) units.push_back({0, 0, true, false});
+  return units;
+}
+
+bool share(const std::vector<Unit>& units, int most_units, WarpUnits* warps, int n_warps) {
+  int total = 0;
+  for (const Unit& unit : units) total += unit.cost();
+  for (int most_cost = std::max(2, (total + n_warps - 1) / n_warps); most_cost <= 2 * most_units;
+       ++most_cost) {
+    std::vector<std::pair<int, WarpUnits>> shares;
+    size_t next = 0;
+    while (next < units.size()) {
+      WarpUnits own;
+      int cost = 0, count = 0;
+      own.row = static_cast<uint8_t>(units[next].row);
+      own.first = static_cast<uint8_t>(units[next].strip);
+      for (; next < units.size() && count < most_units; ++next, ++count) {
+        const Unit& unit = units[next];
+        if (cost + unit.cost() > most_cost) break;
+        if (unit.row == own.row && own.turn == count) {
+          ++own.turn;
+        } else if (own.turn == count) {
+          own.next = static_cast<uint8_t>(unit.row);
+        } else if (unit.row != own.next) {
+          break;
+        }
+        cost += unit.cost();
+        own.upper = static_cast<uint16_t>(own.upper | (unit.upper ? 1 << count : 0));
+        own.lower = static_cast<uint16_t>(own.lower | (unit.lower ? 1 << count : 0));
+      }
+      shares.emplace_back(cost, own);
+    }
+    if (static_cast<int>(shares.size()) > n_warps) continue;
+    // Warps w and w + 4 share a tensor core: the most beside the least.
+    shares.resize(static_cast<size_t>(n_warps));
+    std::stable_sort(shares.begin(), shares.end(),
+                     [](const auto& a, const auto& b) { return a.first > b.first; });
+    for (int w = 0; w < n_warps; ++w)
+      warps[w < n_warps / 2 ? w : n_warps + n_warps / 2 - 1 - w] =
+          shares[static_cast<size_t>(w)].second;
+    return true;
+  }
+  return false;
+}
+
+// Prepares the kernel's tiling; false where it is not made for this shape.
+template <class T, int W, int U, bool Pairs>
+bool fits(TensorGram<T, W, U, Pairs>& kernel) {
+  const int64_t d = kernel.rows.X.cols, attached = kernel.rows.columns() - d;
+  TensorTiling& tiling = kernel.tiling;
+  tiling.attached = attached <= kernel.kMaxAttached ? attached : 0;
+  tiling.columns = tiling.attached > 0 ? d : kernel.rows.columns();
+  tiling.tiles = std::max<int64_t>(1, (tiling.columns + W - 1) / W);
+  if (tiling.tiles > 1 && !Pairs) return false;
+  // Whole strips of 16 columns to each tile.
+  tiling.width = ((tiling.columns + tiling.tiles - 1) / tiling.tiles + 15) / 16 * 16;
+  tiling.tiles = std::max<int64_t>(
+      1, (tiling.columns + tiling.width - 1) / std::max<int64_t>(tiling.width, 1));
+  const int more = static_cast<int>(tiling.attached);
+  const int full = tiling.size(0), last = tiling.size(tiling.tiles - 1);
+  const std::vector<Unit> kinds[4] = {units_of(full + more, full + more, true),
+                                      units_of(last + more, last + more, true),
+                                      units_of(full, full, false), units_of(last, full, false)};
+  for (int kind = 0; kind < (Pairs ? 4 : 2); ++kind)
+    if (!share(kinds[kind], U, kernel.units[kind], kernel.kWarps)) return false;
+  return true;
+}
+template <class T>
+bool fits(RegisterGram<T>&) {
+  return true;
+}
+
+bool by_rows(int64_t row_stride, int64_t col_stride) {
+  return std::abs(col_stride) <= std::abs(row_stride);
+}
+
+// Adds the products of rows to M, pass by pass.
+template <class T>
+class GramSum {
+ public:
+  GramSum(Device& device, const DeviceGram& gram, const std::vector<int64_t>& atom_begin,
+          GramKernel kernel)
+      : device_(device), gram_(gram), atom_begin_(atom_begin) {
+    tensor_ =
+        kernel == GramKernel::best ? device.facts().fast_double : kernel == GramKernel::tensor;
+  }
+
+  // A pass of at most so many rows takes a launch.
+  int64_t rows_of_a_pass() const {
+    const double rate = tensor_ ? 1e13 : std::is_same_v<T, float> ? 2e12 : 1e11;
+    const auto p = static_cast<double>(gram_.stride);
+    return std::max<int64_t>(int64_t{1} << 14,
+                             static_cast<int64_t>(kPassSeconds * rate / (p * (p / 2 + 64))));
+  }
+
+  // Adds rows at positions [begin, end), in passes that end soon enough to answer Ctrl-C.
+  void add(GramRows<T> rows, int64_t begin, int64_t end, const Context& context) {
+    const double rate = tensor_ ? 1e13 : std::is_same_v<T, float> ? 2e12 : 1e11;
+    const auto p = static_cast<double>(gram_.stride);
+    const auto step = std::max<int64_t>(
+        int64_t{1} << 14, static_cast<int64_t>(kPassSeconds * rate / (p * (p / 2 + 64))));
+    if (begin == end) start(begin, end);
+    Device::MarkPtr before;
+    while (begin < end) {
+      const int64_t to = end - begin <= step + step / 2 ? end : begin + step;
+      pass(rows, begin, to);
+      if (to < end) {  // never more than two passes ahead of the device
+        const Device::MarkPtr mark = device_.mark_work();
+        if (before != nullptr) device_.wait(before, context);
+        before = mark;
+      }
+      if (rows.shift == nullptr) {  // the first pass has computed it
+        rows.shift = rows.shift_to;
+        rows.shift_to = nullptr;
+      }
+      begin = to;
+    }
+  }
+
+ private:
+  // True where what comes next can be put where M is to be; else M is made zero.
+  bool start(int64_t begin, int64_t end) {
+    if (started_) return false;
+    started_ = true;
+    if (begin == 0 && end == atom_begin_.back() &&
+        std::adjacent_find(atom_begin_.begin(), atom_begin_.end()) == atom_begin_.end())
+      return true;
+    device_.zero(gram_.moments.data(), static_cast<size_t>(gram_.size()) * sizeof(double));
+    return false;
+  }
+
+  void pass(const GramRows<T>& rows, int64_t begin, int64_t end) {
+    const GramOutput output{gram_.moments.data(), gram_.stride, nullptr, !start(begin, end)};
+    if (!tensor_) {
+      run<RegisterGram<T>>(rows, output, begin, end, 4);
+      return;
+    }
+    if (rows.X.cols <= 32 && run<TensorGram<T, 32, 2, false>>(rows, output, begin, end, 2)) return;
+    if (rows.X.cols <= 64 && run<TensorGram<T, 64, 3, false>>(rows, output, begin, end, 2)) return;
+    if (run<TensorGram<T, 128, 4, false>>(rows, output, begin, end, 1)) return;
+    if (run<TensorGram<T, 128, 6, false>>(rows, output, begin, end, 1)) return;
+    run<TensorGram<T, 128, 8, true>>(rows, output, begin, end, 1);
+  }
+
+  template <class Kernel>
+  bool run(const GramRows<T>& rows, const GramOutput& output, int64_t begin, int64_t end,
+           int64_t blocks_together) {
+    Kernel kernel;
+    kernel.rows = rows;
+    kernel.output = output;
+    kernel.by_rows = by_rows(rows.X.row_stride, rows.X.col_stride);
+    if (!fits(kernel)) return false;
+    launch(kernel, begin, end, blocks_together);
+    return true;
+  }
+
+  template <class Kernel>
+  void launch(Kernel& kernel, int64_t begin, int64_t end, int64_t blocks_together) {
+    // As many slices as keep the device's multiprocessors busy, in proportion to the atoms.
+    const int64_t pairs = kernel.pairs();
+    const int64_t places = device_.facts().multiprocessors * blocks_together;
+    const int64_t most = pairs == 1 ? places : (8 * places + pairs - 1) / pairs;
+    const int64_t slice_rows = std::max(kSliceRows, (end - begin + most - 1) / most);
+    std::vector<GramSlices::Atom> atoms;
+    int64_t slices = 0;
+    auto a = std::upper_bound(atom_begin_.begin(), atom_begin_.end(), begin) - 1;
+    for (; a + 1 != atom_begin_.end() && *a < end; ++a) {
+      const int64_t from = std::max(begin, *a), to = std::min(end, *(a + 1));
+      if (from >= to) continue;
+      atoms.push_back({a - atom_begin_.begin(), from, to, slices});
+      slices += std::max<int64_t>(1, (to - from + slice_rows / 2) / slice_rows);
+    }
+    const auto n_atoms = static_cast<int64_t>(atoms.size());
+    kernel.slices.n_atoms = n_atoms;
+    kernel.slices.n_slices = slices;
+    DeviceBuffer<GramSlices::Atom> table;
+    if (n_atoms > GramSlices::kInline) {
+      table = DeviceBuffer<GramSlices::Atom>(device_, atoms);
+      kernel.slices.table = table.data();
+    } else {
+      std::copy(atoms.begin(), atoms.end(), kernel.slices.own);
+    }
+    if (slices > n_atoms) {
+      const int64_t size = slices * pairs * Kernel::kEntries * Kernel::kThreads;
+      if (parts_.size() < size) {
+        parts_ = DeviceBuffer<double>();
+        parts_ = DeviceBuffer<double>(device_, size);
+      }
+      kernel.output.parts = parts_.data();
+    }
+    device_.launch(Grid{slices * pairs}, Kernel::kThreads, Kernel::shared_bytes(), kernel);
+    if (kernel.output.parts == nullptr) return;
+    constexpr int64_t kMostInZ = 65535;
+    for (int64_t first = 0; first < n_atoms; first += kMostInZ) {
+      AddParts<Kernel> add{kernel, first};
+      device_.launch(Grid{Kernel::kEntries, pairs, std::min(kMostInZ, n_atoms - first)},
+                     AddParts<Kernel>::kThreads, AddParts<Kernel>::kThreads * sizeof(double), add);
+    }
+  }
+
+  Device& device_;
+  const DeviceGram& gram_;
+  const std::vector<int64_t>& atom_begin_;
+  bool tensor_, started_ = false;
+  DeviceBuffer<double> parts_;
+};
+
+// Work that reads the caller's memory, or buffers that others will use, is over before it leaves.
+class Drained {
+ public:
+  explicit Drained(Device& device) : device_(device) {}
+  Drained(const Drained&) = delete;
+  Drained& operator=(const Drained&) = delete;
+  ~Drained() {
+    if (done_) return;
+    try {
+      device_.wait(device_.mark_copies(), Context(1));
+      device_.synchronize(Context(1));
+    } catch (...) {  // what went wrong before is thrown
+    }
+  }
+  void done() { done_ = true; }
+
+ private:
+  Device& device_;
+  bool done_ = false;
+};
+
+template <class T>
+DeviceGram make_gram(Device& device, int64_t d, int64_t t, int64_t n_atoms, GramKernel kernel) {
+  DeviceGram gram;
+  gram.n_features = d;
+  gram.n_targets = t;
+  gram.n_atoms = n_atoms;
+  gram.stride = 1 + d + t;
+  const bool tensor =
+      kernel == GramKernel::best ? device.facts().fast_double : kernel == GramKernel::tensor;
+  // As on the CPU, where float32 is summed in float32.
+  gram.precision =
+      std::is_same_v<T, float> && !tensor ? 1e-8 : std::numeric_limits<double>::epsilon();
+  gram.moments = DeviceBuffer<double>(device, gram.size() + d + t);
+  return gram;
+}
+
+// One download tells when the work is over, and brings the shift and what is small.
+void finish(DeviceGram& gram, const Context& context) {
+  Device& device = gram.moments.device();
+  if (gram.moments.bytes() <= kSmall) {
+    gram.on_host = gram.moments.download(context);
+    gram.shift.assign(gram.on_host.begin() + gram.size(), gram.on_host.end());
+    return;
+  }
+  gram.shift.resize(static_cast<size_t>(gram.n_features + gram.n_targets));
+  if (gram.shift.empty())
+    device.synchronize(context);
+  else
+    device.download(gram.shift.data(), gram.device_shift(), gram.shift.size() * sizeof(double),
+                    context);
+}
+
+// Rows of the host in the layout of a tile: X, Y, weights, one after another, in the order of the
+// atoms; X as it lies in memory, by rows or by columns.
+template <class T>
+class RowTiles {
+ public:
+  RowTiles(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
+           const std::vector<int64_t>& order)
+      : X_(X), Y_(Y), w_(w), order_(order), by_rows_(by_rows(X.row_stride, X.col_stride)) {}
+
+  int64_t row_size() const { return X_.cols + Y_.cols + (w_.data != nullptr ? 1 : 0); }
+  size_t bytes(int64_t n) const { return static_cast<size_t>(n * row_size()) * sizeof(T); }
+
+  void pack(int64_t begin, int64_t n, T* to, const Context& context) const {
+    constexpr int64_t kPieceBytes = 256 << 10;
+    const int64_t pieces = static_cast<int64_t>(bytes(n)) / kPieceBytes + 1;
+    context.parallel_for("rows to the device", pieces, [&](int64_t piece) {
+      const int64_t first = n * piece / pieces, end = n * (piece + 1) / pieces;
+      for (int64_t r = first; r < end; ++r) {
+        const int64_t row = order_.empty() ? begin + r : order_[static_cast<size_t>(begin + r)];
+        if (by_rows_) copy_row(X_, row, to + r * X_.cols);
+        if (Y_.cols > 0) copy_row(Y_, row, to + n * X_.cols + r * Y_.cols);
+        if (w_.data != nullptr) to[n * (X_.cols + Y_.cols) + r] = w_[row];
+      }
+      for (int64_t j = 0; j < X_.cols && !by_rows_; ++j) {
+        const T* const column = X_.data + j * X_.col_stride;
+        T* const out = to + j * n;
+        if (!order_.empty())
+          for (int64_t r = first; r < end; ++r)
+            out[r] = column[order_[static_cast<size_t>(begin + r)] * X_.row_stride];
+        else if (X_.row_stride == 1)
+          std::memcpy(out + first, column + begin + first,
+                      static_cast<size_t>(end - first) * sizeof(T));
+        else
+          for (int64_t r = first; r < end; ++r) out[r] = column[(begin + r) * X_.row_stride];
+      }
+    });
+  }
+
+  // Such a tile on the device.
+  GramRows<T> rows(const T* tile, int64_t begin, int64_t n, const double* shift) const {
+    GramRows<T> rows;
+    rows.X = {tile, n, X_.cols, by_rows_ ? X_.cols : 1, by_rows_ ? 1 : n};
+    rows.Y = {tile + n * X_.cols, n, Y_.cols, Y_.cols, 1};
+    if (w_.data != nullptr) rows.w = {tile + n * (X_.cols + Y_.cols), n, 1};
+    rows.first = begin;
+    rows.shift = shift;
+    return rows;
+  }
+
+ private:
+  static void copy_row(MatrixView<const T> from, int64_t row, T* to) {
+    const T* const source = from.data + row * from.row_stride;
+    if (from.col_stride == 1)
+      std::memcpy(to, source, static_cast<size_t>(from.cols) * sizeof(T));
+    else
+      for (int64_t j = 0; j < from.cols; ++j) to[j] = source[j * from.col_stride];
+  }
+
+  MatrixView<const T> X_, Y_;
+  VectorView<const T> w_;
+  const std::vector<int64_t>& order_;
+  bool by_rows_;
+};
+
+// Pinned memory is slow to make: what was used is kept for the next time.
+class PinnedPool {
+ public:
+  using Buffer = std::unique_ptr<PinnedBuffer>;
+
+  Buffer take(Device& device, size_t bytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      auto& kept = kept_[device.index()];
+      for (auto& buffer : kept)
+        if (buffer->bytes() >= bytes) {
+          std::swap(buffer, kept.back());
+          Buffer result = std::move(kept.back());
+          kept.pop_back();
+          return result;
+        }
+    }
+    return std::make_unique<PinnedBuffer>(device, bytes);
+  }
+  void give_back(Device& device, Buffer buffer) {
+    const std::lock_guard lock(mutex_);
+    auto& kept = kept_[device.index()];
+    kept.push_back(std::move(buffer));
+    std::sort(kept.begin(), kept.end(),
+              [](const Buffer& a, const Buffer& b) { return a->bytes() > b->bytes(); });
+    if (kept.size() > kBuffers) kept.pop_back();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<int, std::vector<Buffer>> kept_;
+};
+
+struct PinnedTile {
+  PinnedTile(Device& of, size_t bytes)
+      : device(of), buffer(per_process<PinnedPool>().take(of, bytes)) {}
+  PinnedTile(const PinnedTile&) = delete;
+  PinnedTile& operator=(const PinnedTile&) = delete;
+  ~PinnedTile() { per_process<PinnedPool>().give_back(device, std::move(buffer)); }
+
+  Device& device;
+  PinnedPool::Buffer buffer;
+};
+
+struct Stage {
+  std::unique_ptr<PinnedTile> pinned;
+  std::unique_ptr<DeviceBuffer<char>> tile;
+  Device::MarkPtr copied, used;
+};
+
+}  // namespace
+
+template <class T>
+DeviceGram fold_gram_cuda(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
+                          const DeviceFolds& folds, const Context& context, GramKernel kernel) {
+  Device& device = folds.device();
+  DeviceGram gram = make_gram<T>(device, X.cols, Y.cols, folds.n_atoms(), kernel);
+  double* const shift = gram.moments.data() + gram.size();
+  const int64_t end = folds.atom_begin.back();
+  if (end == 0) device.zero(shift, static_cast<size_t>(X.cols + Y.cols) * sizeof(double));
+  GramRows<T> rows;
+  rows.X = X;
+  rows.Y = Y;
+  rows.w = w;
+  rows.order = folds.order.data();
+  rows.shift_to = shift;
+  GramSum<T> sum(device, gram, folds.atom_begin, kernel);
+  Drained drained(device);
+  sum.add(rows, 0, end, context);
+  finish(gram, context);
+  drained.done();
+  return gram;
+}
+
+template <class T>
+DeviceGram fold_gram_streamed_cuda(MatrixView<const T> X, MatrixView<const T> Y,
+                                   VectorView<const T> w, const std::vector<int64_t>& order,
+                                   const DeviceFolds& folds, const Context& context,
+                                   GramKernel kernel) {
+  Device& device = folds.device();
+  DeviceGram gram = make_gram<T>(device, X.cols, Y.cols, folds.n_atoms(), kernel);
+  GramRows<T> all;
+  all.X = X;
+  all.Y = Y;
+  std::vector<double> means;
+  for (int64_t j = 0; j < all.columns(); ++j)
+    if (j != X.cols) means.push_back(all.mean(j));
+  double* const shift = gram.moments.data() + gram.size();
+  if (!means.empty()) device.upload(shift, means.data(), means.size() * sizeof(double));
+
+  const RowTiles<T> tiles(X, Y, w, order);
+  const int64_t n = folds.atom_begin.back();
+  const size_t bytes = tiles.bytes(n);
+  GramSum<T> sum(device, gram, folds.atom_begin, kernel);
+  if (bytes <= kSmall) {
+    std::vector<T> packed(bytes / sizeof(T));
+    tiles.pack(0, n, packed.data(), context);
+    const DeviceBuffer<T> tile(device, packed);
+    Drained drained(device);
+    sum.add(tiles.rows(tile.data(), 0, n, shift), 0, n, context);
+    finish(gram, context);
+    drained.done();
+    return gram;
+  }
+
+  const auto room = static_cast<size_t>(std::max<int64_t>(device.free_memory(), 0)) / 8;
+  const size_t aim = std::min({kTileBytes, std::max(kSmall, bytes / 8), std::max(kLeast, room)});
+  const int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(aim / tiles.bytes(1)), 1, n);
+  const size_t tile_bytes = tiles.bytes(rows);
+  Stage stages[kBuffers];
+  Drained drained(device);
+  int turn = 0;
+  for (int64_t begin = 0; begin < n; begin += rows, turn = (turn + 1) % kBuffers) {
+    context.check();
+    const int64_t size = std::min(rows, n - begin);
+    Stage& stage = stages[turn];
+    if (stage.pinned == nullptr) {
+      stage.pinned = std::make_unique<PinnedTile>(device, tile_bytes);
+      stage.tile = std::make_unique<DeviceBuffer<char>>(device, tile_bytes);
+      device.copies_wait(device.mark_work());  // the memory is there in the order of the work
+    } else {
+      device.wait(stage.copied, context);
+      device.copies_wait(stage.used);
+    }
+    T* const packed = stage.pinned->buffer->template data<T>();
+    tiles.pack(begin, size, packed, context);
+    device.upload_beside(stage.tile->data(), packed, tiles.bytes(size));
+    stage.copied = device.mark_copies();
+    device.work_waits(stage.copied);
+    const auto* const tile = reinterpret_cast<const T*>(stage.tile->data());
+    sum.add(tiles.rows(tile, begin, size, shift), begin, begin + size, context);
+    stage.used = device.mark_work();
+  }
+  finish(gram, context);
+  drained.done();
+  return gram;
+}
+
+#define MANYFIT_INSTANTIATE(T)                                                                  \
+  template DeviceGram fold_gram_cuda(MatrixView<const T>, MatrixView<const T>,                  \
+                                     VectorView<const T>, const DeviceFolds&, const Context&,   \
+                                     GramKernel);                                               \
+  template DeviceGram fold_gram_streamed_cuda(MatrixView<const T>, MatrixView<const T>,         \
+                                              VectorView<const T>, const std::vector<int64_t>&, \
+                                              const DeviceFolds&, const Context&, GramKernel);
+MANYFIT_INSTANTIATE(float)
+MANYFIT_INSTANTIATE(double)
+#undef MANYFIT_INSTANTIATE
+
+}  // namespace manyfit
