@@ -15,6 +15,7 @@ simulated: bool
 
 def device_count() -> int: ...
 def facts(device: int) -> dict[str, Any]: ...
+def synchronize(device: int, execution: Execution) -> None: ...
 
 class Execution:
     def __init__(self, threads: int = 0, progress: Callable[[str, float], object] | None = None) -> None: ...
@@ -61,9 +62,9 @@ class Folds:
         self,
         device: int,
         n_rows: int,
-        atom_begin: Sequence[int],
-        train: Sequence[int],
-        order: Sequence[int],
+        atom_begin: NDArray[Any] | Sequence[int],
+        train: NDArray[Any] | Sequence[int],
+        order: NDArray[Any] | Sequence[int],
     ) -> None: ...
     @property
     def n_rows(self) -> int: ...
@@ -92,7 +93,7 @@ def predict(
     X: Array, coef: NDArray[Any], intercept: NDArray[Any], execution: Execution
 ) -> tuple[Array, bool]: ...  # (n, targets), and whether all of it is finite
 def ridge(
-    gram: Any,
+    gram: FoldGram,
     folds: Folds,
     splits: Sequence[int],
     fit_intercept: Sequence[bool],
@@ -100,6 +101,64 @@ def ridge(
     execution: Execution,
 ) -> tuple[NDArray[float64], NDArray[float64], NDArray[bool_]]: ...
 def widest_ridge(device: int) -> int: ...
+
+class FoldGram:
+    """Second moments of every atom, on the device. Takes further attributes."""
+
+    folds: Folds
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def n_targets(self) -> int: ...
+    @property
+    def n_atoms(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def precision(self) -> float: ...
+    @property
+    def shift(self) -> NDArray[float64]: ...
+    @property
+    def device(self) -> int: ...
+    def moments(self, execution: Execution) -> NDArray[float64]: ...
+
+def fold_gram(
+    X: Array, Y: Array | None, sample_weight: Array | None, folds: Folds, execution: Execution
+) -> FoldGram: ...
+def fold_gram_streamed(
+    X: NDArray[Any],
+    Y: NDArray[Any] | None,
+    sample_weight: NDArray[Any] | None,
+    folds: Folds,
+    order: NDArray[np.int64],
+    execution: Execution,
+) -> FoldGram: ...
+
+widest_descent: int
+
+def coordinate_descent(
+    gram: FoldGram,
+    folds: Folds,
+    settings: NDArray[float64],
+    start: NDArray[float64] | None,
+    execution: Execution,
+) -> tuple[NDArray[Any], ...]: ...  # as the core's
+
+class LogisticPasses:
+    """Rows, codes and weights on the device, for the core's logistic regression to read."""
+
+    def __init__(
+        self,
+        X: Array,
+        codes: Array,
+        sample_weight: Array | None,
+        folds: Folds,
+        n_classes: int,
+        fit_intercept: bool,
+        class_weights: NDArray[float64],
+        execution: Execution,
+    ) -> None: ...
+    def port(self) -> Any: ...
 
 # Of the simulated device alone.
 def set_simulated_memory(bytes: int) -> None: ...

@@ -13,6 +13,8 @@ from manyfit._native import core
 
 __all__ = ["CudaKernels", "kernels_of"]
 
+_SEED = 7  # column of a descent's settings
+
 _made: dict[int, CudaKernels] = {}
 
 
@@ -107,6 +109,21 @@ class CudaKernels:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
         run = self.execution(execution)
         return self.module.ridge(moments, moments.folds, splits, fit_intercept, alpha, run)
+
+    def coordinate_descent(
+        self,
+        prepared: core.FoldGram,
+        settings: NDArray[np.float64],
+        start: NDArray[np.float64] | None,
+        execution: core.Execution,
+    ) -> Any:
+        """Lasso and elastic net of every job; coordinates in random order, and many columns, are the core's."""
+        moments = self.moments(prepared)
+        in_order = bool((settings[:, _SEED] < 0).all())
+        if moments is None or not in_order or moments.n_features > self.module.widest_descent:
+            return core.coordinate_descent(prepared, settings, start, execution)
+        run = self.execution(execution)
+        return self.module.coordinate_descent(moments, moments.folds, settings, start, run)
 
     def logistic(
         self,

@@ -81,6 +81,7 @@ LinearProblem<T> correlated(int64_t n, int64_t d, int64_t t, double share, bool 
 }
 
 // `counts`: whether also the numbers of sweeps are those of the CPU.
+// `tight`: whether the gaps are, too.
 void expect_cpu(const FoldGram& gram, const Jobs& all, double tolerance, bool counts,
                 bool tight = true) {
   const DescentCudaPopulation found = all.on_device_of(gram, Context(1));
@@ -154,6 +155,166 @@ TEST(DescentCuda, NewtonStepsWhereSweepsSettleSlowly) {
         expect_cpu(gram, paths(gram, {0.99, 1.0}, 10, 1e-4, false, positive), 1e-9, true);
       }
     }
+}
+
+TEST(DescentCuda, StartsOfTheirOwn) {
+  const auto problem = correlated(90, 12, 2, 0.6);
+  const FoldGram gram = problem.gram(folds_of(90, mixed_splits(90)));
+  for (const bool exact : {true, false}) {
+    Jobs all = paths(gram, {0.3, 1.0}, 5, 1e-2, exact);
+    Random random(3);
+    for (size_t b = 0; b < all.jobs.size(); ++b) {
+      Eigen::MatrixXd start = Eigen::MatrixXd::Zero(12, 2);
+      if (b % 3 != 0)
+        for (double& value : start.reshaped()) value = random.normal();
+      all.start.push_back(start);
+    }
+    expect_cpu(gram, all, 1e-10, true);
+  }
+}
+
+TEST(DescentCuda, WithoutPenalties) {
+  const auto problem = correlated(80, 9, 1, 0.4);
+  const FoldGram gram = problem.gram(folds_of(80, mixed_splits(80)));
+  for (const bool positive : {false, true})
+    for (const bool exact : {false, true})
+      for (const double l1_ratio : {0.0, 1.0})
+        for (const double alpha : {0.0, 0.3}) {
+          SCOPED_TRACE(::testing::Message() << positive << exact << l1_ratio << alpha);
+          Jobs all;
+          DescentSettings each;
+          each.alpha = alpha;
+          each.l1_ratio = l1_ratio;
+          each.positive = positive;
+          each.exact = exact;
+          all.add(1, true, each);
+          all.add(2, false, each);
+          expect_cpu(gram, all, exact ? 1e-9 : 1e-6, exact, false);
+        }
+}
+
+TEST(DescentCuda, OneSweepIsNotEnough) {
+  const auto problem = correlated(50, 10, 1, 0.9);
+  const FoldGram gram = problem.gram(all_rows(50));
+  for (const bool exact : {false, true}) {
+    Jobs all = paths(gram, {0.5, 1.0}, 6, 1e-5, exact);
+    for (DescentSettings& each : all.settings) each.max_iter = 1;
+    expect_cpu(gram, all, 1e-10, true);
+    const DescentCudaPopulation found = all.on_device_of(gram, Context(1));
+    EXPECT_EQ(found.converged[5], 0);
+    EXPECT_GT(found.gap[5], found.tolerance[5]);
+    EXPECT_EQ(found.sweeps[5], 1);
+  }
+}
+
+TEST(DescentCuda, ConstantAndRepeatedColumns) {
+  LinearProblem<double> problem(50, 6, 1, false);
+  for (int64_t i = 0; i < 50; ++i) {
+    problem.X(i, 2) = 1e6;
+    problem.X(i, 4) = problem.X(i, 3);
+  }
+  problem.set_targets();
+  const FoldGram gram = problem.gram(all_rows(50));
+  expect_cpu(gram, paths(gram, {0.5, 0.9}, 5, 1e-2, true), 1e-9, true);
+  // Of the lasso's many solutions any will do.
+  const Jobs lasso = paths(gram, {1.0}, 5, 1e-2, true);
+  const DescentCudaPopulation found = lasso.on_device_of(gram, Context(1));
+  for (size_t b = 0; b < 5; ++b) {  // those with an intercept
+    EXPECT_EQ(found.coef[b * 6 + 2], 0);
+    EXPECT_EQ(found.converged[b], 1);
+    for (size_t j = 0; j < 6; ++j) EXPECT_TRUE(std::isfinite(found.coef[b * 6 + j]));
+  }
+  LinearProblem<double> flat(50, 3, 1, false);
+  for (int64_t i = 0; i < 50; ++i) {
+    for (int64_t j = 0; j < 3; ++j) flat.X(i, j) = 2;
+    flat.Y(i, 0) = 7;
+  }
+  Jobs nothing;
+  nothing.add(0, true, {});
+  expect_cpu(flat.gram(all_rows(50)), nothing, 1e-12, true);
+}
+
+TEST(DescentCuda, FloatGrams) {
+  const auto problem = correlated<float>(120, 40, 1, 0.9, true);
+  const FoldGram gram = problem.gram(folds_of(120, mixed_splits(120)));
+  expect_cpu(gram, paths(gram, {0.5, 1.0}, 8, 1e-3, true), 1e-9, false);
+  expect_cpu(gram, paths(gram, {0.5, 1.0}, 8, 1e-3, false), 1e-9, true);
+}
+
+// What the Gram cannot tell, as on the CPU.
+TEST(DescentCuda, LostDigits) {
+  LinearProblem<double> problem(60, 4, 1, false);
+  Random random(1);
+  for (int64_t i = 0; i < 60; ++i) problem.X(i, 1) = i < 30 ? 0.0 : 1e6 + random.normal();
+  std::vector<OwnedSplit> splits = k_fold(60, 2);
+  const FoldGram gram = problem.gram(folds_of(60, splits));
+  Jobs all;
+  for (const int64_t split : {0, 1})
+    for (const bool fit_intercept : {true, false}) all.add(split, fit_intercept, {});
+  expect_cpu(gram, all, 1e-9, false, false);
+  const auto reliable = all.on_device_of(gram, Context(1)).reliable;
+  EXPECT_EQ(reliable, (std::vector<uint8_t>{0, 1, 1, 1}));
+  for (int64_t i = 0; i < 60; ++i) problem.X(i, 2) *= 1e200;
+  const FoldGram large = problem.gram(folds_of(60, splits));
+  EXPECT_EQ(all.on_device_of(large, Context(1)).reliable, (std::vector<uint8_t>(4, 0)));
+}
+
+// Pieces that begin at zero end at the same minima.
+TEST(DescentCuda, LongPathsAreCut) {
+  const auto problem = correlated(200, 64, 1, 0.5);
+  const FoldGram gram = problem.gram(folds_of(200, k_fold(200, 2)));
+  expect_cpu(gram, paths(gram, {0.5, 1.0}, 80, 1e-3, true), 1e-9, false, false);
+  const Jobs rough = paths(gram, {0.5, 1.0}, 80, 1e-3, false);
+  expect_cpu(gram, rough, 2e-2, false, false);
+  const DescentCudaPopulation found = rough.on_device_of(gram, Context(1));
+  for (size_t b = 0; b < rough.jobs.size(); ++b) EXPECT_LE(found.gap[b], found.tolerance[b]);
+}
+
+TEST(DescentCuda, LongWalksAreSeveralLaunches) {
+  const int64_t d = 300;
+  const auto problem = correlated(600, d, 1, 0.5);
+  const FoldGram gram = problem.gram(all_rows(600));
+  Jobs all = paths(gram, {1.0}, 13, 1e-3, true);
+  const int64_t before = simulated_launches();
+  expect_cpu(gram, all, 1e-9, false, false);
+  EXPECT_GE(simulated_launches() - before, 4);  // moments, their preparation, and two at least
+}
+
+TEST(DescentCuda, SameBitsTwiceAndNothingLeft) {
+  const auto problem = correlated(150, 40, 2, 0.9);
+  const FoldGram gram = problem.gram(folds_of(150, mixed_splits(150)));
+  const Jobs all = paths(gram, {0.5, 1.0}, 10, 1e-4, true);
+  const int64_t before = simulated_memory_used();
+  const DescentCudaPopulation one = all.on_device_of(gram, Context(1)),
+                              two = all.on_device_of(gram, Context(3));
+  EXPECT_EQ(simulated_memory_used(), before);
+  EXPECT_EQ(one.coef, two.coef);
+  EXPECT_EQ(one.intercept, two.intercept);
+  EXPECT_EQ(one.gap, two.gap);
+  EXPECT_EQ(one.sweeps, two.sweeps);
+  EXPECT_THROW(all.on_device_of(gram, ImpatientContext(1)), Stop);
+  EXPECT_EQ(simulated_memory_used(), before);
+}
+
+// Groups and chains that do not fit into the memory together take turns.
+TEST(DescentCuda, LittleMemory) {
+  const auto problem = correlated(150, 30, 1, 0.5);
+  const FoldGram gram = problem.gram(folds_of(150, bootstrap(150, 12, 3)));
+  const Jobs all = paths(gram, {0.5, 1.0}, 5, 1e-2, true);
+  const auto expected = all.on_device_of(gram, Context(1));
+  set_simulated_memory(simulated_memory_used() + (int64_t{2} << 20));
+  const auto found = all.on_device_of(gram, Context(1));
+  set_simulated_memory(int64_t{1} << 30);
+  EXPECT_EQ(found.coef, expected.coef);
+  EXPECT_EQ(found.reliable, expected.reliable);
+}
+
+TEST(DescentCuda, RefusesWiderData) {
+  const LinearProblem<double> problem(20, kWidestDescentCuda + 1, 1, false);
+  const FoldGram gram = problem.gram(all_rows(20));
+  Jobs all;
+  all.add(0, true, {});
+  EXPECT_THROW(all.on_device_of(gram, Context(1)), InvalidInput);
 }
 
 }  // namespace

@@ -150,5 +150,7 @@ def test_device_cpu(upload: Any) -> None:
 
 def test_no_array(module: Any) -> None:
     """What is no array at all."""
-    with pytest.raises(TypeError, match="must be an array on a device"):
+    with pytest.raises(TypeError, match="must be an array on a device .* got list"):
+        module.array([1.0])
+    with pytest.raises(ValueError, match="must lie in the memory of an NVIDIA GPU, got .* device type 1"):
         module.array(X)

@@ -57,10 +57,6 @@ def test_a_forked_child_is_refused(upload: Any) -> None:
     assert Ridge(device="cuda").fit(given, Y).coef_.tobytes() == model.coef_.tobytes()
 
 
-def _fit(alpha: float, rows: Any, y: Any) -> Any:
-    return Ridge(alpha=alpha, device="cuda").fit(rows, y).coef_
-
-
 def test_processes_that_are_spawned(upload: Any) -> None:
     expected = Ridge(device="cuda").fit(X, Y).coef_
 
@@ -74,9 +70,12 @@ def test_processes_that_are_spawned(upload: Any) -> None:
         return Ridge(device="cuda", alpha=0).fit(rows, rows @ [1.0, 2.0, 3.0]).coef_
 
     np.testing.assert_allclose(in_new_interpreter(child), [1.0, 2.0, 3.0], rtol=1e-9)
-    found = Parallel(n_jobs=2, backend="loky")(
-        delayed(_fit)(1.0, rows, Y) for rows in (X, mf.Dataset(upload(X)).X)
-    )
+
+    def fit(rows: Any, y: Any) -> Any:
+        return Ridge(device="cuda").fit(rows, y).coef_
+
+    given = X, mf.Dataset(upload(X)).X
+    found = Parallel(n_jobs=2, backend="loky")(delayed(fit)(rows, Y) for rows in given)
     for coef in found:
         np.testing.assert_allclose(coef, expected, rtol=1e-12)
 
@@ -92,7 +91,7 @@ def test_workers_of_a_search() -> None:
         random_state=0,
         executor=WorkerProcesses(2),
     )
-    assert search.fit(X, Y).best_score_ > 0.9
+    assert search.fit(X, Y).best_score_ > 0.5
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
@@ -106,19 +105,15 @@ def test_threads(estimator: Any) -> None:
                 assert value.tobytes() == expected[name].tobytes(), name
 
 
-class Enough(Exception):
-    """What a callback raises to end a fit."""
-
-
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_a_fit_can_be_ended(estimator: Any, upload: Any) -> None:
     """Between launches: Ctrl-C ends a fit, and the next one is as if nothing had been."""
     rows, y = data(estimator, n=3000, d=20)
     given = upload(rows)
     expected = learned(on(estimator, "cuda").fit(given, y))
-    timer = threading.Timer(0.002, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
+    timer = threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGINT))
     try:
+        timer.start()
         for _ in range(2000):
             on(estimator, "cuda").fit(given, y)
         pytest.fail("Ctrl-C was not answered")
@@ -156,8 +151,8 @@ def test_ctrl_c_within_200_ms(estimator: Any, real: None, upload: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     timer = threading.Timer(0.5, ask)
-    timer.start()
     try:
+        timer.start()
         while True:
             on(estimator, "cuda").fit(given, y)
     except KeyboardInterrupt:

@@ -72,8 +72,8 @@ void bind_arrays(py::module_& m) {
   m.def("array", &array_of, py::arg("object"), py::arg("name") = "X");
   py::class_<Array> array(m, "Array", py::module_local());
   array.def_static("upload", &upload, py::arg("array"), py::arg("device") = 0)
-      .def("download", &download, py::arg("execution") = Execution{})
-      .def("numpy", [](const Array& one) { return download(one, {}); })
+      .def("download", &download, py::arg("execution") = quiet())
+      .def("numpy", [](const Array& one) { return download(one, quiet()); })
       .def("__len__",
            [](const Array& one) {
              if (one.shape.empty()) throw py::type_error("an array of no dimension has no length");

@@ -136,7 +136,7 @@ py::object give(const Array& array, const std::optional<int64_t>& stream,
                        std::to_string(*stream));
   // Who waits is the host: whatever stream reads the array then finds it written.
   if (!stream || *stream != -1)
-    run({}, [&](const Context& context) {
+    run(quiet(), [&](const Context& context) {
       array.device->synchronize(context);
       return 0;
     });

@@ -15,6 +15,9 @@ namespace manyfit::bindings {
 Array array_from_dlpack(const py::object& object, const std::string& name);
 Array array_from_interface(const py::object& object, const std::string& name);
 
+// For waits that no caller reports the progress of.
+inline Execution quiet() { return {0, py::none()}; }
+
 [[noreturn]] void refuse_dtype(const std::string& name, const std::string& dtype);
 
 std::vector<int64_t> c_strides(const std::vector<int64_t>& shape);
