@@ -1,6 +1,10 @@
 // Kernels of logistic_passes_cuda.cu. Rows are read in their own type, by the folds' order, and
 // computed in double; products run on FP64 tensor cores where the device has them.
 //
+// A pass over any number of parameters and outputs is made of three: scores, what becomes of them,
+// and products with the rows. With few parameters and one output it is one
+// (logistic_narrow_cuda.h).
+//
 // Rows come in tiles of kTile; chunks are runs of tiles of one atom, and what a chunk sums up is
 // added in the chunks' order by one thread for each sum: the same bits in every run.
 #pragma once
@@ -79,7 +83,7 @@ struct Round {
 
 // The points that want an atom, one after the other: member[begin[atom] ... begin[atom + 1]).
 struct Members {
-  const int32_t* member;
+  const int64_t* member;
   const int64_t* begin;
   int64_t widest;
 
@@ -113,181 +117,6 @@ MANYFIT_DEVICE void load_rows(Block& block, const Data& data, const int64_t* pla
     }
   });
 }
-
-// --- few parameters, one output: all of a pass in one kernel ---
-
-// Losses and gradients of all points on a chunk of rows, for p <= P = 8 NB.
-//
-// A block has G groups of warps for columns and H for rows. A warp holds 8 MB columns: their
-// coefficients as operands of the products, 2 NB numbers a lane for each 8, and as many sums of the
-// gradient. For every 8 rows it multiplies coefficients by rows, (8 x P) (P x 8); the scores are
-// left in the very lanes that the second product, slopes by rows, (8 x 8) (8 x P), wants as its
-// left operand: slopes never leave the registers. Row 2 q + e of the eight stands for place q of
-// the e-th of two steps of four.
-//
-// Cost, for J columns and n rows: 2 P J n multiply-adds. 20 penalties and 5 folds, each taking 4 of
-// 5 atoms, n = 1e6, d = 50: P = 56, 80 columns of an atom: 9e9, 0.27 ms of the 33 TFMA/s of an
-// H200's tensor cores; e^-m, log1p and quotients, about 65 double instructions for each of 8e7
-// scores: 0.31 ms of its 17 T/s; X is read once, 0.2 GB, 0.05 ms. A step of the products takes one
-// 8-byte read of shared memory a lane (2 cycles of the SM) for MB instructions (2 cycles each), so
-// MB = 2 leaves the tensor cores, not shared memory, the bound. 34 KB of shared memory and 5 warps
-// a block: two to three blocks an SM by registers.
-template <int NB, int MB>
-struct NarrowPass {
-  static constexpr int P = 8 * NB;
-  static constexpr int LD = P + (P % 16 == 0 ? 2 : 10);  // 2 more than a multiple of 16: see below
-  static constexpr int R = 64;                           // rows in shared memory at a time
-  static constexpr int kLength = P + 4;                  // of a column's sums: gradient, 4 losses
-  static constexpr size_t kShared = R * LD * 8 + R * 8 + R * 8 + R * 8;
-
-  Data data;
-  Round round;
-  Members members;
-  const double* coef;           // (points, p)
-  const int32_t* class_weight;  // (points,)
-  int column_groups, row_groups;
-  double* parts;  // (chunks, row groups, widest, kLength)
-
-  struct Own {
-    double coef[MB][2 * NB] = {}, sum[MB][2 * NB] = {};
-    double loss[MB] = {}, zero[MB] = {}, one[MB] = {};  // class weights
-    double score[MB][2] = {};
-    double right = 0;
-  };
-
-  // Coordinate of place q in step s of the first product. Any order serves; in this one 16 lanes
-  // that read at once, rows 0 ... 3 (LD apart) times q, meet 16 different banks.
-  static MANYFIT_DEVICE int coordinate(int s, int q) {
-    const int block = s / 4;
-    if (16 * block + 16 <= P) return 16 * block + 2 * (s % 4) + (q & 1) + 8 * (q >> 1);
-    return 16 * block + 4 * (s % 4) + q;
-  }
-
-  MANYFIT_DEVICE void operator()(Block& block) const {
-    const Chunk chunk = round.chunks[block.x()];
-    const int64_t count = members.count(chunk.atom);
-    const int64_t first = block.y() * column_groups * 8 * MB;
-    if (first >= count) return;
-    auto* z = block.template shared<double>();
-    auto* sign = z + R * LD;
-    auto* weight = sign + R;
-    auto* places = reinterpret_cast<int64_t*>(weight + R);
-    const int G = column_groups, H = row_groups;
-    const auto column = [&](int thread, int m) {
-      return first + (thread / kWarp % G * MB + m) * 8 + thread % kWarp / 4;
-    };
-    PerThread<Own> own(block);
-
-    block.alone([&](int thread) {
-      Own& my = own[thread];
-      MANYFIT_UNROLL
-      for (int m = 0; m < MB; ++m) {
-        const int64_t i = column(thread, m);
-        if (i >= count) continue;
-        const int64_t point = members.point(chunk.atom, i), p = data.d + 1;
-        const double* of_class = data.class_weights + class_weight[point] * data.classes;
-        my.zero[m] = of_class[0];
-        my.one[m] = of_class[1];
-        MANYFIT_UNROLL
-        for (int s = 0; s < 2 * NB; ++s) {
-          const int j = coordinate(s, thread % 4);
-          if (j < p) my.coef[m][s] = coef[point * p + j];
-        }
-      }
-    });
-
-    for (int64_t t = round.first(chunk); t < round.last(chunk); ++t) {
-      const Tile tile = round.tiles[t];
-      for (int from = 0; from < tile.rows; from += R) {
-        const int n = tile.rows - from < R ? tile.rows - from : R;
-        block.each([&](int thread) {
-          for (int r = thread; r < R; r += block.threads()) {
-            const int64_t position = tile.begin + from + (r < n ? r : 0);
-            places[r] = data.place(position);
-            sign[r] = data.label[position] == 1 ? 1.0 : -1.0;
-            weight[r] = r < n ? data.weight_at(position) : 0.0;
-          }
-        });
-        load_rows<R, P, LD>(block, data, places, n, 0, z);
-        for (int turn = 0; turn * H * 8 < n; ++turn) add_rows(block, turn, z, sign, weight, own);
-        block.each([](int) {});  // before the next rows come
-      }
-    }
-
-    block.alone([&](int thread) {
-      const int group = thread / kWarp / G, q = thread % 4;
-      MANYFIT_UNROLL
-      for (int m = 0; m < MB; ++m) {
-        const int64_t i = column(thread, m);
-        if (i >= count) continue;
-        double* to = parts + ((block.x() * H + group) * members.widest + i) * kLength;
-        MANYFIT_UNROLL
-        for (int f = 0; f < NB; ++f) {
-          to[8 * f + 2 * q] += own[thread].sum[m][2 * f];
-          to[8 * f + 2 * q + 1] += own[thread].sum[m][2 * f + 1];
-        }
-        to[P + q] += own[thread].loss[m];
-      }
-    });
-  }
-
-  // Each warp's eight rows of a turn.
-  MANYFIT_DEVICE void add_rows(Block& block, int turn, const double* z, const double* sign,
-                               const double* weight, PerThread<Own>& own) const {
-    const int G = column_groups, H = row_groups;
-    const auto row = [&](int thread) { return 8 * (turn * H + thread / kWarp / G); };
-    const auto right = [&](int thread) { return own[thread].right; };
-    block.alone([&](int thread) {
-      MANYFIT_UNROLL
-      for (int m = 0; m < MB; ++m) own[thread].score[m][0] = own[thread].score[m][1] = 0;
-    });
-    MANYFIT_UNROLL
-    for (int s = 0; s < 2 * NB; ++s) {
-      block.alone([&](int thread) {
-        const int r = row(thread) + thread % kWarp / 4;
-        own[thread].right = z[r * LD + coordinate(s, thread % 4)];
-      });
-      MANYFIT_UNROLL
-      for (int m = 0; m < MB; ++m)
-        block.multiply_add_8x8x4([&](int thread) -> double& { return own[thread].score[m][0]; },
-                                 [&](int thread) -> double& { return own[thread].score[m][1]; },
-                                 [&](int thread) { return own[thread].coef[m][s]; }, right);
-    }
-    block.alone([&](int thread) {
-      Own& my = own[thread];
-      MANYFIT_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        const int r = row(thread) + 2 * (thread % 4) + e;
-        const double y = sign[r], w = weight[r];
-        MANYFIT_UNROLL
-        for (int m = 0; m < MB; ++m) {
-          const LogisticTerm term =
-              binary_term(y, w * (y > 0 ? my.one[m] : my.zero[m]), my.score[m][e]);
-          my.loss[m] += term.loss;
-          my.score[m][e] = term.slope;
-        }
-      }
-    });
-    MANYFIT_UNROLL
-    for (int e = 0; e < 2; ++e) {
-      MANYFIT_UNROLL
-      for (int f = 0; f < NB; ++f) {
-        block.alone([&](int thread) {
-          const int r = row(thread) + 2 * (thread % 4) + e;
-          own[thread].right = z[r * LD + 8 * f + thread % kWarp / 4];
-        });
-        MANYFIT_UNROLL
-        for (int m = 0; m < MB; ++m)
-          block.multiply_add_8x8x4(
-              [&](int thread) -> double& { return own[thread].sum[m][2 * f]; },
-              [&](int thread) -> double& { return own[thread].sum[m][2 * f + 1]; },
-              [&](int thread) { return own[thread].score[m][e]; }, right);
-      }
-    }
-  }
-};
-
-// --- any number of parameters and outputs: scores, what becomes of them, products ---
 
 // Scores: scores[slot][column][row in tile], columns the members' outputs. A block does a tile by
 // 8 or 64 columns, a warp 32 rows by 8 CB: for 4 CB products (2 cycles of an SM each) 4 + CB reads
@@ -420,7 +249,7 @@ struct LossKernel {
   Data data;
   Round round;
   Members members;
-  const int32_t* class_weight;  // (points,)
+  const int64_t* class_weight;  // (points,)
   int64_t outputs;
   double *scores, *loss;
 
@@ -559,6 +388,7 @@ struct Slopes {
   MANYFIT_DEVICE int64_t columns(const Data&, const Members& members, int64_t atom) const {
     return members.count(atom) * outputs;
   }
+  MANYFIT_DEVICE double scale(int64_t, int64_t, int) const { return 1; }
   MANYFIT_DEVICE double operator()(const Data&, int64_t, int64_t slot, int64_t, int r,
                                    int64_t column) const {
     return scores[(slot * widest * outputs + column) * kTile + r];
@@ -570,22 +400,27 @@ struct Curved {
   MANYFIT_DEVICE int64_t columns(const Data& data, const Members& members, int64_t atom) const {
     return members.count(atom) > 0 ? data.d + 1 : 0;
   }
+  MANYFIT_DEVICE double scale(int64_t slot, int64_t pair, int r) const {
+    return curvature[(slot * pairs + pair) * kTile + r];
+  }
   MANYFIT_DEVICE double operator()(const Data& data, int64_t place, int64_t slot, int64_t pair,
                                    int r, int64_t column) const {
-    return curvature[(slot * pairs + pair) * kTile + r] * data.at(place, column);
+    return scale(slot, pair, r) * data.at(place, column);
   }
 };
 
 // Sums over a chunk's rows of z times the right factor: parts[chunk][pair][column][coordinate].
 // A block does 64 coordinates by 64 columns, a warp of its four 32 by 32: 8 reads of shared memory
-// (16 cycles of an SM) for 16 products (32 cycles), 64 registers of sums.
+// (16 cycles of an SM) for 16 products (32 cycles), 64 registers of sums; 20 KB of shared memory,
+// four blocks an SM by registers. A Hessian of d = 50, n = 1e6: 64 * 64 n = 4e9 multiply-adds, 0.12
+// ms of an H200's tensor cores; a block on the diagonal reads its rows once.
 template <class Right, bool kSymmetric>
 struct ProductsKernel {
   static constexpr int kThreads = 4 * kWarp;
   static constexpr int kSide = 64;
   static constexpr int kRows = 16;  // at a time
   static constexpr int LD = kSide + 4;
-  static constexpr size_t kShared = (2 * kRows * LD + kTile) * 8;
+  static constexpr size_t kShared = (2 * kRows * LD + 2 * kTile) * 8;
 
   Data data;
   Round round;
@@ -618,16 +453,20 @@ struct ProductsKernel {
     if (j0 >= width) return;
     auto* left = block.template shared<double>();
     auto* right = left + kRows * LD;
-    auto* places = reinterpret_cast<int64_t*>(right + kRows * LD);
+    auto* scale = right + kRows * LD;
+    auto* places = reinterpret_cast<int64_t*>(scale + kTile);
+    const bool diagonal = kSymmetric && side_i == side_j;  // both factors are of the same columns
     PerThread<Own> own(block);
     for (int64_t t = round.first(chunk); t < round.last(chunk); ++t) {
       const Tile tile = round.tiles[t];
       const int64_t slot = round.slot(c, t);
       block.each([&](int thread) {
         places[thread] = data.place(tile.begin + (thread < tile.rows ? thread : 0));
+        if (diagonal) scale[thread] = factor.scale(slot, pair, thread);
       });
       for (int from = 0; from < tile.rows; from += kRows) {
         block.alone([&](int thread) {
+          if (diagonal) return;
           for (int i = thread; i < kRows * kSide; i += kThreads) {
             // Neighbours in memory to neighbouring threads.
             const bool by_rows = kSymmetric && !data.by_columns();
@@ -642,10 +481,12 @@ struct ProductsKernel {
         for (int k = 0; k < kRows; k += 4) {
           block.alone([&](int thread) {
             const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
+            const double by = diagonal ? scale[from + k + q] : 1.0;
+            const double* other = diagonal ? left : right;
             MANYFIT_UNROLL
             for (int a = 0; a < 4; ++a) {
               own[thread].left[a] = left[(k + q) * LD + warp / 2 * 32 + 8 * a + lane];
-              own[thread].right[a] = right[(k + q) * LD + warp % 2 * 32 + 8 * a + lane];
+              own[thread].right[a] = by * other[(k + q) * LD + warp % 2 * 32 + 8 * a + lane];
             }
           });
           MANYFIT_UNROLL

@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "linear_model/logistic_kernels_cuda.h"
+#include "linear_model/logistic_narrow_cuda.h"
 #include "linear_model/logistic_passes_cuda.h"
 #include "linear_model/logistic_sums_cuda.h"
 
@@ -46,21 +49,14 @@ struct Cut {
   }
 };
 
-// Chunks for sums of so many bytes each, and the rounds in which they are gone through.
-struct Chunks {
+// Runs of at most `each` tiles of one atom.
+struct ChunkTable {
   std::vector<int64_t> atom_chunk;  // (atoms + 1)
+  int64_t count = 0, longest = 0;
   DeviceBuffer<Chunk> chunks;
   DeviceBuffer<int64_t> begin;  // atom_chunk
-  int64_t count = 0, longest = 0, width = 1;
-  const Tile* tiles;
 
-  // Bytes of a chunk's sums, bytes of a tile in the workspace, work of a tile in multiply-adds.
-  Chunks(Device& device, const Cut& cut, int64_t sums, int64_t workspace, double work)
-      : tiles(cut.tiles.data()) {
-    const int64_t all = cut.atom_tile.back();
-    const int64_t most = std::min({kMostChunks, kPartBytes / std::max<int64_t>(sums, 1),
-                                   workspace > 0 ? kPartBytes / workspace : kMostChunks});
-    const int64_t each = std::max<int64_t>(1, over(all, std::max<int64_t>(most, 1)));
+  ChunkTable(Device& device, const Cut& cut, int64_t each) {
     std::vector<Chunk> list;
     atom_chunk.push_back(0);
     for (size_t a = 0; a + 1 < cut.atom_tile.size(); ++a) {
@@ -73,20 +69,49 @@ struct Chunks {
     for (const Chunk& chunk : list) longest = std::max<int64_t>(longest, chunk.tiles);
     chunks = DeviceBuffer<Chunk>(device, list);
     begin = DeviceBuffer<int64_t>(device, atom_chunk);
+  }
+};
+
+// What a pass takes of a chunk of rows and of a tile.
+struct Needs {
+  int64_t sums;       // bytes that a chunk sums up
+  int64_t workspace;  // bytes of a tile in the workspace
+  double work;        // of a tile, in multiply-adds
+};
+
+// Chunks, and the rounds in which a pass goes through them.
+struct Chunks {
+  const ChunkTable& table;
+  const Tile* tiles;
+  int64_t count, width;
+
+  Chunks(Device& device, const ChunkTable& chunks, const Tile* of, const Needs& needs)
+      : table(chunks), tiles(of), count(chunks.count) {
     // A launch may take some 30 ms.
     const double rate = device.facts().fast_double ? 2e9 : 5e7;
-    const double budget = rate * device.facts().multiprocessors;
-    const double fit = budget / std::max(1.0, work * static_cast<double>(count));
-    width = static_cast<int64_t>(std::clamp(fit, 1.0, static_cast<double>(longest)));
-    if (workspace > 0) width = std::clamp<int64_t>(kWorkspace / (workspace * count), 1, width);
+    const double fit = rate * device.facts().multiprocessors /
+                       std::max(1.0, needs.work * static_cast<double>(count));
+    const auto longest = static_cast<double>(table.longest);
+    width = static_cast<int64_t>(std::max(1.0, std::min(fit, longest)));
+    if (needs.workspace > 0)
+      width = std::clamp<int64_t>(kWorkspace / (needs.workspace * std::max<int64_t>(count, 1)), 1,
+                                  width);
+  }
+
+  // How many tiles a chunk may have.
+  static int64_t each(const Cut& cut, const Needs& needs) {
+    const int64_t all = cut.atom_tile.back();
+    int64_t most = std::min(kMostChunks, kPartBytes / std::max<int64_t>(needs.sums, 1));
+    if (needs.workspace > 0) most = std::min(most, kPartBytes / needs.workspace);
+    return std::max<int64_t>(1, over(all, std::max<int64_t>(most, 1)));
   }
 
   // f(round) for each round, asking the context between launches.
   template <class F>
   void rounds(const Context& context, F&& f) const {
-    for (int64_t from = 0; from < longest; from += width) {
+    for (int64_t from = 0; from < table.longest; from += width) {
       context.check();
-      f(Round{tiles, chunks.data(), from, width});
+      f(Round{tiles, table.chunks.data(), from, width});
     }
   }
 };
@@ -146,7 +171,7 @@ class LogisticPassesCuda final : public LogisticPasses {
   }
 
   void total_weight(int64_t class_weight, double* total, const Context& context) const override {
-    const Chunks chunks(device_, *cut_, 8, 0, kTile);
+    const Chunks chunks = chunked(*cut_, {8, 0, kTile});
     DeviceBuffer<double> parts(device_, chunks.count);
     parts.zero();
     chunks.rounds(context, [&](const Round& round) {
@@ -156,7 +181,7 @@ class LogisticPassesCuda final : public LogisticPasses {
     const std::vector<double> found = parts.download(context);
     for (int64_t a = 0; a < atoms(); ++a) {
       total[a] = 0;
-      for (int64_t c = chunks.atom_chunk[a]; c < chunks.atom_chunk[a + 1]; ++c)
+      for (int64_t c = chunks.table.atom_chunk[a]; c < chunks.table.atom_chunk[a + 1]; ++c)
         total[a] += found[c];
     }
   }
@@ -165,27 +190,25 @@ class LogisticPassesCuda final : public LogisticPasses {
                 const Context& context) const override {
     const int64_t p = parameters(), K = outputs();
     std::vector<double> coef;
-    std::vector<int32_t> class_weight;
+    std::vector<int64_t> class_weight;
     for (int64_t i = 0; i < n_points; ++i) {
       coef.insert(coef.end(), points[i].coef, points[i].coef + p * K);
-      class_weight.push_back(static_cast<int32_t>(points[i].class_weight));
+      class_weight.push_back(points[i].class_weight);
     }
-    const Wanted wanted(device_, atoms(), n_points,
+    const Wanted wanted(device_, atoms(), class_weight,
                         [&](int64_t i, int64_t a) { return points[i].atoms[a] != 0; });
     const DeviceBuffer<double> models(device_, coef);
-    const DeviceBuffer<int32_t> rows_of_weights(device_, class_weight);
-    DeviceBuffer<double> losses(device_, n_points * atoms());
-    DeviceBuffer<double> gradients(device_, n_points * atoms() * p * K);
-    losses.zero();
-    gradients.zero();
-    const Results results{losses.data(), gradients.data(), atoms(), p, K};
+    const int64_t losses = n_points * atoms();
+    DeviceBuffer<double> sums(device_, losses * (1 + p * K));
+    sums.zero();
+    const Results results{sums.data(), sums.data() + losses, atoms(), p, K};
     const int64_t widest = wanted.members.widest;
     if (widest > 0 && K == 1 && p <= kNarrow) {
       const auto narrow = [&]<int NB>() {
         if (widest > 8)
-          evaluate_narrow<NB, 2>(wanted, models, rows_of_weights, results, context);
+          evaluate_narrow<NB, 2>(wanted, models, results, context);
         else
-          evaluate_narrow<NB, 1>(wanted, models, rows_of_weights, results, context);
+          evaluate_narrow<NB, 1>(wanted, models, results, context);
       };
       if (p <= 8)
         narrow.template operator()<1>();
@@ -198,23 +221,25 @@ class LogisticPassesCuda final : public LogisticPasses {
       else
         narrow.template operator()<8>();
     } else if (widest > 0) {
-      evaluate_wide(wanted, models, rows_of_weights, results, context);
+      evaluate_wide(wanted, models, results, context);
     }
-    device_.download(loss, losses.data(), losses.bytes(), context);
-    device_.download(gradient, gradients.data(), gradients.bytes(), context);
+    const std::vector<double> found = sums.download(context);
+    std::copy_n(found.begin(), losses, loss);
+    std::copy(found.begin() + losses, found.end(), gradient);
   }
 
   void hessian(const LogisticPoint& point, const double* times, double* result,
                const Context& context) const override {
     const int64_t p = parameters(), K = outputs(), pairs = K * (K + 1) / 2;
-    const Wanted wanted(device_, atoms(), 1, [&](int64_t, int64_t a) { return times[a] != 0; });
+    const Wanted wanted(device_, atoms(), {point.class_weight},
+                        [&](int64_t, int64_t a) { return times[a] != 0; });
     const DeviceBuffer<double> model(device_, std::vector<double>(point.coef, point.coef + p * K));
     const DeviceBuffer<double> often(device_, std::vector<double>(times, times + atoms()));
     DeviceBuffer<double> whole(device_, p * K * p * K);
     const int64_t sides = over(p, ProductsKernel<Curved, true>::kSide);
     const int64_t blocks = sides * (sides + 1) / 2;
-    const Chunks chunks(device_, *cut_, pairs * p * p * 8, (K + pairs) * kTile * 8,
-                        static_cast<double>(kTile * pairs * blocks) * 4096);
+    const Chunks chunks = chunked(*cut_, {pairs * p * p * 8, (K + pairs) * kTile * 8,
+                                          static_cast<double>(kTile * pairs * blocks) * 4096});
     const int64_t slots = chunks.count * chunks.width;
     const DeviceBuffer<double> scores(device_, slots * K * kTile);
     const DeviceBuffer<double> curvature(device_, slots * pairs * kTile);
@@ -231,9 +256,9 @@ class LogisticPassesCuda final : public LogisticPasses {
                             sides, pairs, p, p, parts.data()});
     });
     const int64_t entries = pairs * p * p;
-    device_.launch(
-        {over(entries, kSumThreads), 1, 1}, kSumThreads, 0,
-        HessianSum{parts.data(), often.data(), chunks.begin.data(), atoms(), p, K, whole.data()});
+    device_.launch({over(entries, kSumThreads), 1, 1}, kSumThreads, 0,
+                   HessianSum{parts.data(), often.data(), chunks.table.begin.data(), atoms(), p, K,
+                              whole.data()});
     device_.download(result, whole.data(), whole.bytes(), context);
   }
 
@@ -241,7 +266,7 @@ class LogisticPassesCuda final : public LogisticPasses {
                const Context& context) const override {
     const int64_t p = parameters();
     const DeviceBuffer<double> often(device_, std::vector<double>(times, times + atoms()));
-    const Chunks chunks(device_, *cut_, p * 8, 0, static_cast<double>(kTile * p));
+    const Chunks chunks = chunked(*cut_, {p * 8, 0, static_cast<double>(kTile * p)});
     DeviceBuffer<double> parts(device_, chunks.count * p), total(device_, p);
     parts.zero();
     const int64_t groups = over(p, kTile);
@@ -249,9 +274,9 @@ class LogisticPassesCuda final : public LogisticPasses {
       device_.launch({chunks.count * groups, 1, 1}, kTile, kTile * 16,
                      SquaresKernel{data_, round, class_weight, groups, parts.data()});
     });
-    device_.launch(
-        {over(p, kSumThreads), 1, 1}, kSumThreads, 0,
-        SquaresSum{parts.data(), often.data(), chunks.begin.data(), atoms(), p, total.data()});
+    device_.launch({over(p, kSumThreads), 1, 1}, kSumThreads, 0,
+                   SquaresSum{parts.data(), often.data(), chunks.table.begin.data(), atoms(), p,
+                              total.data()});
     device_.download(result, total.data(), total.bytes(), context);
   }
 
@@ -267,13 +292,14 @@ class LogisticPassesCuda final : public LogisticPasses {
       }
       result[i] = LogisticScore();
     }
-    const Wanted wanted(device_, atoms(), n_models,
+    const Wanted wanted(device_, atoms(), std::vector<int64_t>(n_models),
                         [&](int64_t i, int64_t a) { return times[i * atoms() + a] > 0; });
     const int64_t widest = wanted.members.widest;
     if (widest == 0) return;
     const DeviceBuffer<double> given(device_, models);
-    const Chunks chunks(device_, whole_, widest * 24, widest * K * kTile * 8,
-                        static_cast<double>(kTile * widest * K * (p + kTermWork)));
+    const Chunks chunks =
+        chunked(whole_, {widest * 24, widest * K * kTile * 8,
+                         static_cast<double>(kTile * widest * K * (p + kTermWork))});
     const DeviceBuffer<double> scores(device_, chunks.count * chunks.width * widest * K * kTile);
     DeviceBuffer<double> parts(device_, chunks.count * widest * 3);
     parts.zero();
@@ -287,7 +313,7 @@ class LogisticPassesCuda final : public LogisticPasses {
       for (size_t i = 0; i < wanted.of[a].size(); ++i) {
         const int64_t model = wanted.of[a][i];
         const double often = times[model * atoms() + a];
-        for (int64_t c = chunks.atom_chunk[a]; c < chunks.atom_chunk[a + 1]; ++c) {
+        for (int64_t c = chunks.table.atom_chunk[a]; c < chunks.table.atom_chunk[a + 1]; ++c) {
           const double* sums = found.data() + (c * widest + static_cast<int64_t>(i)) * 3;
           result[model].weight += often * sums[0];
           result[model].right += often * sums[1];
@@ -300,64 +326,73 @@ class LogisticPassesCuda final : public LogisticPasses {
  private:
   // Which points want each atom, here and on the device.
   struct Wanted {
-    std::vector<std::vector<int32_t>> of;  // [atom]
-    DeviceBuffer<int32_t> list;
-    DeviceBuffer<int64_t> begin;
+    std::vector<std::vector<int64_t>> of;  // [atom]
+    DeviceBuffer<int64_t> memory;          // begin, class_weight, member, in one copy
     Members members{};
+    const int64_t* class_weight = nullptr;  // (points,)
 
     template <class F>
-    Wanted(Device& device, int64_t atoms, int64_t points, F&& wants) : of(atoms) {
-      std::vector<int32_t> all;
-      std::vector<int64_t> places = {0};
+    Wanted(Device& device, int64_t atoms, const std::vector<int64_t>& class_weights, F&& wants)
+        : of(atoms) {
+      const auto points = static_cast<int64_t>(class_weights.size());
+      std::vector<int64_t> all, begin = {0};
       for (int64_t a = 0; a < atoms; ++a) {
         for (int64_t i = 0; i < points; ++i)
-          if (wants(i, a)) of[a].push_back(static_cast<int32_t>(i));
+          if (wants(i, a)) of[a].push_back(i);
         all.insert(all.end(), of[a].begin(), of[a].end());
-        places.push_back(static_cast<int64_t>(all.size()));
-        members.widest = std::max<int64_t>(members.widest, places[a + 1] - places[a]);
+        begin.push_back(static_cast<int64_t>(all.size()));
+        members.widest = std::max(members.widest, begin[a + 1] - begin[a]);
       }
-      list = DeviceBuffer<int32_t>(device, all);
-      begin = DeviceBuffer<int64_t>(device, places);
-      members.member = list.data();
-      members.begin = begin.data();
+      begin.insert(begin.end(), class_weights.begin(), class_weights.end());
+      begin.insert(begin.end(), all.begin(), all.end());
+      memory = DeviceBuffer<int64_t>(device, begin);
+      members.begin = memory.data();
+      class_weight = memory.data() + atoms + 1;
+      members.member = class_weight + points;
     }
   };
 
+  // Tables of chunks are kept: a fit makes hundreds of passes of few shapes.
+  Chunks chunked(const Cut& cut, const Needs& needs) const {
+    const int64_t each = Chunks::each(cut, needs);
+    auto& table = tables_[{cut.step, each}];
+    if (!table) table = std::make_unique<const ChunkTable>(device_, cut, each);
+    return {device_, *table, cut.tiles.data(), needs};
+  }
+
   template <int NB, int MB>
   void evaluate_narrow(const Wanted& wanted, const DeviceBuffer<double>& models,
-                       const DeviceBuffer<int32_t>& class_weight, const Results& results,
-                       const Context& context) const {
+                       const Results& results, const Context& context) const {
     using Kernel = NarrowPass<NB, MB>;
     const int64_t widest = wanted.members.widest, needed = over(widest, 8 * MB);
     const int64_t grid = over(needed, 8);  // eight warps a block, about
     const auto columns = static_cast<int>(over(needed, grid));
     int rows = 1;
     while (rows * 2 * columns <= 8) rows *= 2;
-    const Chunks chunks(
-        device_, *cut_, rows * widest * Kernel::kLength * 8, 0,
-        static_cast<double>(kTile * grid * columns * 8 * MB) * (2 * Kernel::P + kTermWork));
-    DeviceBuffer<double> parts(device_, chunks.count * rows * widest * Kernel::kLength);
+    const Chunks chunks = chunked(*cut_, {widest * Kernel::kLength * 8, 0,
+                                          static_cast<double>(kTile * grid * columns * 8 * MB) *
+                                              static_cast<double>(2 * Kernel::P + kTermWork)});
+    DeviceBuffer<double> parts(device_, chunks.count * widest * Kernel::kLength);
     parts.zero();
     chunks.rounds(context, [&](const Round& round) {
       device_.launch({chunks.count, grid, 1}, columns * rows * kWarp, Kernel::kShared,
-                     Kernel{data_, round, wanted.members, models.data(), class_weight.data(),
+                     Kernel{data_, round, wanted.members, models.data(), wanted.class_weight,
                             columns, rows, parts.data()});
     });
     device_.launch({over(atoms() * widest * (parameters() + 1), kSumThreads), 1, 1}, kSumThreads, 0,
-                   NarrowSum{parts.data(), chunks.begin.data(), wanted.members, rows, Kernel::P,
+                   NarrowSum{parts.data(), chunks.table.begin.data(), wanted.members, Kernel::P,
                              Kernel::kLength, results});
   }
 
   void evaluate_wide(const Wanted& wanted, const DeviceBuffer<double>& models,
-                     const DeviceBuffer<int32_t>& class_weight, const Results& results,
-                     const Context& context) const {
+                     const Results& results, const Context& context) const {
     using Kernel = ProductsKernel<Slopes, false>;
     const int64_t p = parameters(), K = outputs(), widest = wanted.members.widest;
     const int64_t columns = widest * K, sides = over(columns, Kernel::kSide);
     const int64_t blocks = sides * over(p, Kernel::kSide);
-    const Chunks chunks(
-        device_, *cut_, (columns * p + widest) * 8, columns * kTile * 8,
-        static_cast<double>(kTile * columns) * static_cast<double>(2 * p + kTermWork));
+    const Chunks chunks = chunked(
+        *cut_, {(columns * p + widest) * 8, columns * kTile * 8,
+                static_cast<double>(kTile * columns) * static_cast<double>(2 * p + kTermWork)});
     const DeviceBuffer<double> scores(device_, chunks.count * chunks.width * columns * kTile);
     DeviceBuffer<double> gradients(device_, chunks.count * columns * p);
     DeviceBuffer<double> losses(device_, chunks.count * widest);
@@ -366,15 +401,15 @@ class LogisticPassesCuda final : public LogisticPasses {
     chunks.rounds(context, [&](const Round& round) {
       launch_scores(wanted, chunks, round, models, scores);
       device_.launch({chunks.count * widest, 1, 1}, kTile, kTile * 8,
-                     LossKernel{data_, round, wanted.members, class_weight.data(), K, scores.data(),
+                     LossKernel{data_, round, wanted.members, wanted.class_weight, K, scores.data(),
                                 losses.data()});
       device_.launch({chunks.count * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
                      Kernel{data_, round, wanted.members, Slopes{scores.data(), widest, K}, blocks,
                             sides, 1, columns, p, gradients.data()});
     });
-    device_.launch(
-        {over(atoms() * widest * (p * K + 1), kSumThreads), 1, 1}, kSumThreads, 0,
-        WideSum{gradients.data(), losses.data(), chunks.begin.data(), wanted.members, results});
+    device_.launch({over(atoms() * widest * (p * K + 1), kSumThreads), 1, 1}, kSumThreads, 0,
+                   WideSum{gradients.data(), losses.data(), chunks.table.begin.data(),
+                           wanted.members, results});
   }
 
   void launch_scores(const Wanted& wanted, const Chunks& chunks, const Round& round,
@@ -403,6 +438,7 @@ class LogisticPassesCuda final : public LogisticPasses {
   std::vector<double> shift_;
   Cut whole_, sampled_;
   const Cut* cut_;
+  mutable std::map<std::pair<int64_t, int64_t>, std::unique_ptr<const ChunkTable>> tables_;
 };
 
 }  // namespace

@@ -190,9 +190,12 @@ class Population {
     rows_.sample(std::min<int64_t>(step, 16));
     Eigen::MatrixXd start = zero();
     LogisticDescent::Hessian hessian;
+    std::map<int64_t, Eigen::VectorXd> of_sample;
     for (const size_t f : order_) {
       Family& family = families_[f];
-      const Eigen::VectorXd read = total_weight(jobs_[family.first].class_weight);
+      const int64_t class_weight = jobs_[family.first].class_weight;
+      if (!of_sample.contains(class_weight)) of_sample[class_weight] = total_weight(class_weight);
+      const Eigen::VectorXd& read = of_sample[class_weight];
       if (!(used_.dot(read) > 0)) continue;
       const auto task = total_task(family, read, 1e-7, start);
       if (hessian) task->descent->set_hessian(hessian, false);

@@ -124,6 +124,21 @@ struct SquaresKernel {
   }
 };
 
+// value(begin) + ... + value(end - 1), in this order; reads are under way eight at a time.
+template <class F>
+MANYFIT_DEVICE double sum_in_order(int64_t begin, int64_t end, F&& value) {
+  constexpr int kBatch = 8;
+  double sum = 0;
+  for (int64_t i = begin; i < end; i += kBatch) {
+    double batch[kBatch];
+    MANYFIT_UNROLL
+    for (int b = 0; b < kBatch; ++b) batch[b] = i + b < end ? value(i + b) : 0.0;
+    MANYFIT_UNROLL
+    for (int b = 0; b < kBatch; ++b) sum += batch[b];
+  }
+  return sum;
+}
+
 // Where the sums of points go: loss (points, atoms), gradient (points, atoms, p K).
 struct Results {
   double *loss, *gradient;
@@ -135,7 +150,7 @@ struct NarrowSum {
   const double* parts;
   const int64_t* chunk_begin;  // (atoms + 1)
   Members members;
-  int64_t row_groups, padded, length;
+  int64_t padded, length;
   Results to;
 
   MANYFIT_DEVICE void operator()(Block& block) const {
@@ -144,14 +159,11 @@ struct NarrowSum {
       const int64_t i = at / (to.p + 1) % members.widest, a = at / (to.p + 1) / members.widest;
       if (a >= to.atoms || i >= members.count(a)) return;
       const int64_t place = members.point(a, i) * to.atoms + a;
-      double sum = 0;
-      for (int64_t g = chunk_begin[a] * row_groups; g < chunk_begin[a + 1] * row_groups; ++g) {
-        const double* from = parts + (g * members.widest + i) * length;
-        if (j < to.p)
-          sum += from[j];
-        else
-          sum += from[padded] + from[padded + 1] + (from[padded + 2] + from[padded + 3]);
-      }
+      const double sum = sum_in_order(chunk_begin[a], chunk_begin[a + 1], [&](int64_t c) {
+        const double* from = parts + (c * members.widest + i) * length;
+        if (j < to.p) return from[j];
+        return from[padded] + from[padded + 1] + (from[padded + 2] + from[padded + 3]);
+      });
       if (j < to.p)
         to.gradient[place * to.p + j] = sum;
       else
@@ -174,10 +186,10 @@ struct WideSum {
       const int64_t i = at / (size + 1) % members.widest, a = at / (size + 1) / members.widest;
       if (a >= to.atoms || i >= members.count(a)) return;
       const int64_t place = members.point(a, i) * to.atoms + a;
-      double sum = 0;
-      for (int64_t c = chunk_begin[a]; c < chunk_begin[a + 1]; ++c)
-        sum += j < size ? gradients[(c * members.widest + i) * size + j]
+      const double sum = sum_in_order(chunk_begin[a], chunk_begin[a + 1], [&](int64_t c) {
+        return j < size ? gradients[(c * members.widest + i) * size + j]
                         : losses[c * members.widest + i];
+      });
       if (j < size)
         to.gradient[place * size + j] = sum;
       else
@@ -205,8 +217,9 @@ struct HessianSum {
       double sum = 0;
       for (int64_t a = 0; a < atoms; ++a) {
         if (times[a] == 0) continue;
-        for (int64_t c = chunk_begin[a]; c < chunk_begin[a + 1]; ++c)
-          sum += times[a] * parts[((c * pairs + pair) * p + j) * p + i];
+        sum += times[a] * sum_in_order(chunk_begin[a], chunk_begin[a + 1], [&](int64_t c) {
+                 return parts[((c * pairs + pair) * p + j) * p + i];
+               });
       }
       const int64_t size = p * outputs;
       whole[(l * p + j) * size + k * p + i] = sum;
@@ -230,9 +243,8 @@ struct SquaresSum {
       double sum = 0;
       for (int64_t a = 0; a < atoms; ++a) {
         if (times[a] == 0) continue;
-        double own = 0;
-        for (int64_t c = chunk_begin[a]; c < chunk_begin[a + 1]; ++c) own += parts[c * p + j];
-        sum += times[a] * own;
+        sum += times[a] * sum_in_order(chunk_begin[a], chunk_begin[a + 1],
+                                       [&](int64_t c) { return parts[c * p + j]; });
       }
       total[j] = sum;
     });

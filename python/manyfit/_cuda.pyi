@@ -73,6 +73,22 @@ class Folds:
     @property
     def device(self) -> int: ...
 
+class LogisticPasses:
+    """Rows that `core.logistic_passes` fits logistic regressions on."""
+
+    def __init__(
+        self,
+        X: Array,
+        codes: Array,
+        sample_weight: Array | None,
+        folds: Folds,
+        n_classes: int,
+        fit_intercept: bool,
+        class_weights: NDArray[float64],
+        execution: Execution,
+    ) -> None: ...
+    def port(self) -> object: ...  # a capsule
+
 def predict(
     X: Array, coef: NDArray[Any], intercept: NDArray[Any], execution: Execution
 ) -> tuple[Array, bool]: ...  # (n, targets), and whether all of it is finite
