@@ -286,15 +286,18 @@ class Dataset:
                     f"{name}: X must have dtype float32 or float64 on the device, got {self.X.dtype}; convert it "
                     "first, for example by X.astype('float32')"
                 )
-            # As of an array on the host: dimensions, and none of them empty.
-            shape = np.broadcast_to(self.X.dtype.type(0), self.X.shape)
-            check_array(shape, dtype=None, ensure_all_finite=False, input_name="X", estimator=estimator)
+            shape = self.X.shape
+            if len(shape) != 2 or 0 in shape:  # scikit-learn says what is wrong with that
+                rows = np.broadcast_to(self.X.dtype.type(0), shape)
+                check_array(rows, dtype=None, ensure_all_finite=False, input_name="X", estimator=estimator)
         if self._y_stays:
-            if self.y.ndim not in (1, 2):
-                raise ValueError(f"{name}: y must have 1 or 2 dimensions, got {self.y.ndim}")
-            check_consistent_length(self.X, self.y)
-            if self.y.size == 0:
-                raise ValueError(f"{name}: y must have at least one target, got shape {self.y.shape}")
+            shape = self.y.shape
+            if len(shape) not in (1, 2):
+                raise ValueError(f"{name}: y must have 1 or 2 dimensions, got {len(shape)}")
+            if shape[0] != self.X.shape[0]:
+                check_consistent_length(self.X, self.y)
+            if 0 in shape:
+                raise ValueError(f"{name}: y must have at least one target, got shape {shape}")
 
     def resident(self, kernels: Any, estimator: object) -> Any:
         """`X` on the device of `kernels`, copied there once."""

@@ -122,7 +122,7 @@ def test_what_the_core_does(calls: list[int]) -> None:
     assert cuda.n_iter_ == cpu.n_iter_
     X, y = data(800, 520, 0.0)
     alphas = [{"alpha": alpha} for alpha in np.geomspace(1, 0.1, 60)]
-    cpu, cuda = (mf.fit_many(Lasso(device=device), X, y, alphas) for device in ("cpu", "cuda"))
-    for one, other in zip(cuda, cpu, strict=True):
+    here, there = (mf.fit_many(Lasso(device=device), X, y, alphas) for device in ("cpu", "cuda"))
+    for one, other in zip(there, here, strict=True):
         np.testing.assert_allclose(one.coef_, other.coef_, rtol=1e-8, atol=1e-8)
     assert not calls

@@ -80,13 +80,14 @@ def reads_gram(group: PreparedJobs, fits: int) -> bool:
 
 def descend(
     group: PreparedJobs,
-    settings: Sequence[Descent],
+    settings: Sequence[Descent] | NDArray[np.float64],
     start: NDArray[np.float64] | None = None,
     kernel: str = ONE_BY_ONE,
 ) -> Solution:
     """Solve, from the Gram where that keeps all digits, from the columns elsewhere.
 
-    `start`, of shape (jobs, targets, features), are coefficients to begin with.
+    `settings` are fits, or rows of an array that mean the same; `start`, of shape (jobs, targets, features), are
+    coefficients to begin with.
     """
     table = np.array(settings, dtype=np.float64)
     if not reads_gram(group, len(settings)):
