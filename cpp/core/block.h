@@ -118,26 +118,25 @@ class Block {
 #endif
   }
 
-  // For each warp that wants it, D += A B of 16 x 16 times 16 x 8 doubles: the shape at which
-  // Hopper's tensor cores take one instruction. Of A a lane holds a[2 s + h] = (lane / 4 + 8 h, 4 s
-  // + lane % 4), of B b[s] = (4 s + lane % 4, lane / 4), s = 0 ... 3, and of D d[2 h + c] = (lane /
-  // 4 + 8 h, 2 (lane % 4) + c). d, a and b give a thread's arrays, `wanted` whether its warp takes
-  // part.
+  // For each warp that wants it, D += A B of 16 x 8 times 8 x 8 doubles, which is one instruction
+  // on Hopper, whose tensor cores take twice the work at a time. Of A a lane holds a[2 s + h] =
+  // (lane / 4 + 8 h, 4 s + lane % 4), of B b[s] = (4 s + lane % 4, lane / 4), s < 2, and of D d[2 h
+  // + c] = (lane / 4 + 8 h, 2 (lane % 4) + c). d, a and b give a thread's arrays, `wanted` whether
+  // its warp takes part.
   template <class Wanted, class D, class A, class B>
-  __device__ void multiply_add_16x8x16(Wanted&& wanted, D&& d, A&& a, B&& b) const {
+  __device__ void multiply_add_16x8x8(Wanted&& wanted, D&& d, A&& a, B&& b) const {
     const int thread = static_cast<int>(threadIdx.x);
     if (!wanted(thread)) return;
     double* const to = d(thread);
     const double *const left = a(thread), *const right = b(thread);
 #if __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1000
-    asm("mma.sync.aligned.m16n8k16.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5, %6, %7, %8, "
-        "%9, %10, %11}, {%12, %13, %14, %15}, {%0, %1, %2, %3};"
+    asm("mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
         : "+d"(to[0]), "+d"(to[1]), "+d"(to[2]), "+d"(to[3])
-        : "d"(left[0]), "d"(left[1]), "d"(left[2]), "d"(left[3]), "d"(left[4]), "d"(left[5]),
-          "d"(left[6]), "d"(left[7]), "d"(right[0]), "d"(right[1]), "d"(right[2]), "d"(right[3]));
+        : "d"(left[0]), "d"(left[1]), "d"(left[2]), "d"(left[3]), "d"(right[0]), "d"(right[1]));
 #else
 #pragma unroll
-    for (int s = 0; s < 4; ++s)
+    for (int s = 0; s < 2; ++s)
 #pragma unroll
       for (int h = 0; h < 2; ++h)
         multiply_add_8x8x4([&](int) -> double& { return to[2 * h]; },
@@ -207,11 +206,11 @@ class Block {
   }
 
   template <class Wanted, class D, class A, class B>
-  void multiply_add_16x8x16(Wanted&& wanted, D&& d, A&& a, B&& b) const {
+  void multiply_add_16x8x8(Wanted&& wanted, D&& d, A&& a, B&& b) const {
     for (int warp = 0; warp < threads_; warp += kWarp) {
       if (!wanted(warp)) continue;
       for (int lane = 0; lane < kWarp; ++lane)
-        for (int k = 0; k < 16; ++k)
+        for (int k = 0; k < 8; ++k)
           for (int h = 0; h < 2; ++h) {
             const double left = a(warp + lane / 4 * 4 + k % 4)[k / 4 * 2 + h];
             for (int c = 0; c < 2; ++c)

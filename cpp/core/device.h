@@ -182,18 +182,32 @@ __global__ void run_kernel(const Kernel kernel) {
   kernel(block);
 }
 
+// Of a kernel that says how many blocks of kThreads a multiprocessor is to hold together, and so,
+// how many registers a thread may use: kBlocksTogether.
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocksTogether)
+    run_kernel_together(const Kernel kernel) {
+  Block block;
+  kernel(block);
+}
+
 template <class Kernel>
 void Device::launch(Grid grid, int threads, size_t shared_bytes, const Kernel& kernel) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   prepare();
+  void (*run)(const Kernel);
+  if constexpr (requires { Kernel::kBlocksTogether; })
+    run = run_kernel_together<Kernel>;
+  else
+    run = run_kernel<Kernel>;
   constexpr size_t usual = 48 * 1024;
   if (shared_bytes > usual)
-    cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+    cudaFuncSetAttribute(run, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shared_bytes));
   const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
                     static_cast<unsigned>(grid.z));
-  run_kernel<Kernel><<<blocks, static_cast<unsigned>(threads), shared_bytes,
-                       static_cast<cudaStream_t>(native_stream())>>>(kernel);
+  run<<<blocks, static_cast<unsigned>(threads), shared_bytes,
+        static_cast<cudaStream_t>(native_stream())>>>(kernel);
   check_launch("launch");
 }
 

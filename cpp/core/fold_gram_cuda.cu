@@ -90,7 +90,7 @@ template <class T, int W, int U, bool Pairs>
 bool fits(TensorGram<T, W, U, Pairs>& kernel) {
   const int64_t d = kernel.rows.X.cols, attached = kernel.rows.columns() - d;
   TensorTiling& tiling = kernel.tiling;
-  tiling.attached = attached <= kernel.kMaxAttached ? attached : 0;
+  tiling.attached = Pairs && attached <= kernel.kMaxAttached ? attached : 0;
   tiling.columns = tiling.attached > 0 ? d : kernel.rows.columns();
   tiling.tiles = std::max<int64_t>(1, (tiling.columns + W - 1) / W);
   if (tiling.tiles > 1 && !Pairs) return false;
@@ -174,33 +174,32 @@ class GramSum {
   void pass(const GramRows<T>& rows, int64_t begin, int64_t end) {
     const GramOutput output{gram_.moments.data(), gram_.stride, nullptr, !start(begin, end)};
     if (!tensor_) {
-      run<RegisterGram<T>>(rows, output, begin, end, 4);
+      run<RegisterGram<T>>(rows, output, begin, end);
       return;
     }
-    if (rows.X.cols <= 32 && run<TensorGram<T, 32, 2, false>>(rows, output, begin, end, 2)) return;
-    if (rows.X.cols <= 64 && run<TensorGram<T, 64, 3, false>>(rows, output, begin, end, 2)) return;
-    if (run<TensorGram<T, 128, 4, false>>(rows, output, begin, end, 1)) return;
-    if (run<TensorGram<T, 128, 6, false>>(rows, output, begin, end, 1)) return;
-    run<TensorGram<T, 128, 8, true>>(rows, output, begin, end, 1);
+    if (rows.columns() <= 32 && run<TensorGram<T, 32, 2, false>>(rows, output, begin, end)) return;
+    if (rows.columns() <= 64 && run<TensorGram<T, 64, 3, false>>(rows, output, begin, end)) return;
+    if (run<TensorGram<T, 128, 4, false>>(rows, output, begin, end)) return;
+    if (run<TensorGram<T, 128, 6, false>>(rows, output, begin, end)) return;
+    run<TensorGram<T, 128, 8, true>>(rows, output, begin, end);
   }
 
   template <class Kernel>
-  bool run(const GramRows<T>& rows, const GramOutput& output, int64_t begin, int64_t end,
-           int64_t blocks_together) {
+  bool run(const GramRows<T>& rows, const GramOutput& output, int64_t begin, int64_t end) {
     Kernel kernel;
     kernel.rows = rows;
     kernel.output = output;
     kernel.by_rows = by_rows(rows.X.row_stride, rows.X.col_stride);
     if (!fits(kernel)) return false;
-    launch(kernel, begin, end, blocks_together);
+    launch(kernel, begin, end);
     return true;
   }
 
   template <class Kernel>
-  void launch(Kernel& kernel, int64_t begin, int64_t end, int64_t blocks_together) {
+  void launch(Kernel& kernel, int64_t begin, int64_t end) {
     // As many slices as keep the device's multiprocessors busy, in proportion to the atoms.
     const int64_t pairs = kernel.pairs();
-    const int64_t places = device_.facts().multiprocessors * blocks_together;
+    const int64_t places = device_.facts().multiprocessors * Kernel::kBlocksTogether;
     const int64_t most = pairs == 1 ? places : (8 * places + pairs - 1) / pairs;
     const int64_t slice_rows = std::max(kSliceRows, (end - begin + most - 1) / most);
     std::vector<GramSlices::Atom> atoms;
@@ -280,7 +279,7 @@ DeviceGram make_gram(Device& device, int64_t d, int64_t t, int64_t n_atoms, Gram
   // As on the CPU, where float32 is summed in float32.
   gram.precision =
       std::is_same_v<T, float> && !tensor ? 1e-8 : std::numeric_limits<double>::epsilon();
-  gram.moments = DeviceBuffer<double>(device, gram.size() + d + t);
+  gram.moments = DeviceBuffer<double>(device, gram.size() + d + t);  // and the shift at the end
   return gram;
 }
 
@@ -296,8 +295,8 @@ void finish(DeviceGram& gram, const Context& context) {
   if (gram.shift.empty())
     device.synchronize(context);
   else
-    device.download(gram.shift.data(), gram.device_shift(), gram.shift.size() * sizeof(double),
-                    context);
+    device.download(gram.shift.data(), gram.moments.data() + gram.size(),
+                    gram.shift.size() * sizeof(double), context);
 }
 
 // Rows of the host in the layout of a tile: X, Y, weights, one after another, in the order of the

@@ -17,11 +17,10 @@ struct DeviceGram {
   int64_t stride = 0;            // of a row of M: p = 1 + d + t
   double precision = 0;          // relative rounding of an entry of M
   std::vector<double> shift;     // (d + t)
-  DeviceBuffer<double> moments;  // (atoms, stride, stride), both triangles; then the shift (d + t)
+  DeviceBuffer<double> moments;  // (atoms, stride, stride), both triangles
   std::vector<double> on_host;   // the same where it is small, else empty
 
   int64_t size() const { return n_atoms * stride * stride; }  // of the moments
-  const double* device_shift() const { return moments.data() + size(); }
 };
 
 // What multiplies; `best` is what the device is fast at.

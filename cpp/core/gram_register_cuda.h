@@ -9,6 +9,8 @@
 // multiprocessor.
 #pragma once
 
+#include <type_traits>
+
 #include "core/gram_rows_cuda.h"
 
 namespace manyfit {
@@ -19,6 +21,7 @@ struct RegisterGram {
   static constexpr int kColumns = 64, kRows = 16;
   static constexpr int kShort = 8, kLong = 64;  // tiles of rows of a sum
   static constexpr int kStride = kColumns + 4;
+  static constexpr int kBlocksTogether = std::is_same_v<T, float> ? 2 : 1;
   static constexpr int kEach = kColumns * kRows / kThreads;  // elements of a panel for a thread
   static constexpr size_t kInfo = 2 * kRows * (sizeof(int64_t) + sizeof(double));
   static constexpr size_t kShift = 2 * kColumns * sizeof(double);
@@ -85,14 +88,15 @@ struct RegisterGram {
     const auto fetch = [&](int64_t step, int thread) {
       MANYFIT_UNROLL
       for (int p = 0; p < 2; ++p) {
-        if (p >= panels) break;
+        if (p >= panels) continue;
         const int64_t first = (p == 0 ? tile.i : tile.j) * kColumns;
         MANYFIT_UNROLL
         for (int e = 0; e < kEach; ++e) {
-          const int64_t row = row_of[step % 2 * kRows + r_of(thread, e)];
           const int64_t column = first + column_of(thread, e);
           fetched[thread].x[p][e] =
-              row >= 0 && column < rows.columns() ? rows.value(row, column) : T(0);
+              column < rows.columns()
+                  ? rows.column(column).value(row_of[step % 2 * kRows + r_of(thread, e)])
+                  : T(0);
         }
       }
     };

@@ -27,11 +27,18 @@ struct GramRows {
   MANYFIT_HOST_DEVICE T weight(int64_t row) const {
     return w.data != nullptr ? w.data[row * w.stride] : T(1);
   }
-  MANYFIT_HOST_DEVICE T value(int64_t row, int64_t column) const {
-    if (column < X.cols) return X.data[row * X.row_stride + column * X.col_stride];
-    column -= X.cols + 1;
-    if (column < 0) return T(1);
-    return Y.data[row * Y.row_stride + column * Y.col_stride];
+  struct Column {
+    const T* data;  // null for ones
+    int64_t stride;
+    MANYFIT_HOST_DEVICE T value(int64_t row) const {
+      return row < 0 ? T(0) : data == nullptr ? T(1) : data[row * stride];
+    }
+  };
+  MANYFIT_HOST_DEVICE Column column(int64_t number) const {
+    if (number < X.cols) return {X.data + number * X.col_stride, X.row_stride};
+    number -= X.cols + 1;
+    if (number < 0) return {nullptr, 0};
+    return {Y.data + number * Y.col_stride, Y.row_stride};
   }
   // Place in M, whose order is [1, X, Y].
   MANYFIT_HOST_DEVICE int64_t place(int64_t column) const {
@@ -46,11 +53,12 @@ struct GramRows {
     const int64_t n = X.rows < 64 ? X.rows : 64;
     if (n == 0) return 0;
     const int64_t step = X.rows / n;
-    const double base = static_cast<double>(value(0, column));
+    const Column values = this->column(column);
+    const double base = static_cast<double>(values.value(0));
     double sum = 0;
-    MANYFIT_UNROLL_BY(16)
+    MANYFIT_UNROLL_BY(8)
     for (int64_t k = 1; k < n; ++k)
-      sum += (static_cast<double>(value(step * k, column)) - base) / static_cast<double>(n);
+      sum += (static_cast<double>(values.value(step * k)) - base) / static_cast<double>(n);
     const double result = static_cast<double>(static_cast<T>(sum + base));
     if (shift_to != nullptr) shift_to[place_in_shift] = result;
     return result;

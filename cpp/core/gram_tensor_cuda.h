@@ -49,11 +49,15 @@ template <class T, int W, int U, bool Pairs>
 struct TensorGram {
   static constexpr int kThreads = 256, kWarps = kThreads / kWarp;
   static constexpr int kUnits = U, kEntries = 8 * U;
+  static constexpr int kBlocksTogether = W == 32 ? 2 : 1;
   static constexpr int kMaxAttached = 16;
-  static constexpr int kRows = 32, kStride = kRows + 2;
-  static constexpr int kPanelColumns = Pairs ? 2 * W : W + 32;
-  static constexpr int kEach = W / 32;  // pairs of rows of a panel's half that a thread fetches
-  static constexpr size_t kInfo = 2 * kRows * (sizeof(int64_t) + sizeof(double));
+  static constexpr int kSlabs = Pairs || W == 128 ? 2 : 4;  // of 16 rows, in a tile
+  static constexpr int kRows = 16 * kSlabs, kStride = kRows + 2;
+  static constexpr int kAhead = Pairs ? 1 : 2;  // tiles between those fetched and multiplied
+  static constexpr int kTold = 4;               // tiles whose rows are known
+  static constexpr int kPanelColumns = Pairs ? 2 * W : W + 8;
+  static constexpr int kEach = W / 32;  // pairs of rows of a slab's panel that a thread fetches
+  static constexpr size_t kInfo = kTold * kRows * (sizeof(int64_t) + sizeof(double));
   static constexpr size_t kShift = kPanelColumns * sizeof(double);
   static constexpr size_t kPanel = static_cast<size_t>(kPanelColumns) * kStride * sizeof(double);
 
@@ -102,17 +106,21 @@ struct TensorGram {
     alignas(16) double x[2];
   };
   struct Fetched {
-    T x[kEach][2];
+    T x[Pairs ? 1 : kSlabs][kEach][2];
+  };
+  // Where a thread's elements of a part lie: columns and pairs of rows.
+  struct Places {
+    int column, pair, columns_apart, pairs_apart, count;
   };
   struct Next {
     int64_t row;
     T weight;
   };
   struct Left {
-    double x[2][8];
+    double x[2][4];
   };
   struct Right {
-    double x[4];
+    double x[2];
   };
   struct Sums {
     double x[U][2][4];
@@ -131,8 +139,8 @@ struct TensorGram {
     const int64_t first_i = tiling.begin(tile.i), first_j = tiling.begin(tile.j);
     const int shape = kind(tile);
 
-    auto* const row_of = block.template shared<int64_t>();  // (2, kRows)
-    auto* const root_of = block.template shared<double>(2 * kRows * sizeof(int64_t));
+    auto* const row_of = block.template shared<int64_t>();  // (kTold, kRows), -1 for none
+    auto* const root_of = block.template shared<double>(kTold * kRows * sizeof(int64_t));
     auto* const shift = block.template shared<double>(kInfo);
     auto* const panels = block.template shared<double>(kInfo + kShift);
     const auto panel = [&](int64_t step) {
@@ -142,7 +150,7 @@ struct TensorGram {
     PerThread<Next> next(block);
     PerThread<Fetched> fetched(block);
     PerThread<Left> left(block);
-    PerThread<Right> right[2] = {PerThread<Right>(block), PerThread<Right>(block)};
+    PerThread<Right> right(block);
     PerThread<Sums> sums(block);
     PerThread<WarpUnits> own(block);
 
@@ -158,57 +166,59 @@ struct TensorGram {
     };
     const auto tell_row = [&](int64_t step, int thread) {
       if (thread >= kRows) return;
-      row_of[step % 2 * kRows + thread] = next[thread].row;
-      root_of[step % 2 * kRows + thread] = sqrt(static_cast<double>(next[thread].weight));
+      row_of[step % kTold * kRows + thread] = next[thread].row;
+      root_of[step % kTold * kRows + thread] = sqrt(static_cast<double>(next[thread].weight));
     };
 
-    // Half a tile of rows, 16, is fetched and stored in two parts: the first tile; then the second
-    // one, or what is attached. An element's place: column and pair of rows.
-    const auto column_of = [&](int part, int thread, int e) {
-      if (part == 1 && diagonal) return thread % kMaxAttached;
-      return by_rows ? thread % W : thread / 8 + e * (kThreads / 8);
+    // A slab is fetched and stored in two parts: the first tile; then, for pairs, the second one,
+    // or what is attached.
+    const auto places = [&](int part, int thread) -> Places {
+      if (part == 1 && diagonal) return {thread % kMaxAttached, thread / kMaxAttached, 0, 0, 1};
+      if (by_rows) return {thread % W, thread / W, 0, kThreads / W, kEach};
+      return {thread / 8, thread % 8, kThreads / 8, 0, kEach};
     };
-    const auto rows_of = [&](int part, int thread, int e) {
-      if (part == 1 && diagonal) return thread / kMaxAttached;
-      return by_rows ? thread / W + e * (kThreads / W) : thread % 8;
+    const auto columns_of = [&](int part) {
+      return part == 0 ? size_i : diagonal ? attached : size_j;
     };
-    const auto wanted = [&](int part, int thread, int e) {
-      const int c = column_of(part, thread, e);
-      if (part == 0) return c < size_i;
-      return diagonal ? e == 0 && c < attached && thread < 8 * kMaxAttached : c < size_j;
-    };
-    const auto fetch = [&](int64_t step, int half, int part, int thread) {
+    const auto fetch = [&](int64_t step, int slab, int part, int thread, T(&to)[kEach][2]) {
+      const Places at = places(part, thread);
+      if (part == 1 && diagonal && at.pair >= 8) return;
+      const int size = columns_of(part);
       const int64_t first = part == 0 ? first_i : diagonal ? rows.X.cols : first_j;
+      const int64_t* const row =
+          row_of + static_cast<int>(step % kTold) * kRows + slab * 16 + at.pair * 2;
       MANYFIT_UNROLL
       for (int e = 0; e < kEach; ++e) {
-        if (!wanted(part, thread, e)) continue;
-        const int64_t* const row =
-            row_of + step % 2 * kRows + half * 16 + rows_of(part, thread, e) * 2;
-        const int64_t c = first + column_of(part, thread, e);
+        const int c = at.column + e * at.columns_apart;
+        if (e >= at.count || c >= size) continue;
+        const typename GramRows<T>::Column column = rows.column(first + c);
         MANYFIT_UNROLL
-        for (int k = 0; k < 2; ++k)
-          fetched[thread].x[e][k] = row[k] >= 0 ? rows.value(row[k], c) : T(0);
+        for (int k = 0; k < 2; ++k) to[e][k] = column.value(row[e * at.pairs_apart * 2 + k]);
       }
     };
-    const auto store = [&](int64_t step, int half, int part, int thread) {
+    const auto store = [&](int64_t step, int slab, int part, int thread, const T(&from)[kEach][2]) {
+      const Places at = places(part, thread);
+      if (part == 1 && diagonal && at.pair >= 8) return;
+      const int r = slab * 16 + at.pair * 2;
+      const int size = columns_of(part);
       const int origin = part == 0 ? 0 : diagonal ? size_i : origin_j;
+      const double* const root = root_of + static_cast<int>(step % kTold) * kRows + r;
+      double* const to = panel(step) + (origin + at.column) * kStride + r;
       MANYFIT_UNROLL
       for (int e = 0; e < kEach; ++e) {
-        if (!wanted(part, thread, e)) continue;
-        const int c = origin + column_of(part, thread, e);
-        const int r = half * 16 + rows_of(part, thread, e) * 2;
-        const double* const root = root_of + step % 2 * kRows + r;
+        if (e >= at.count || at.column + e * at.columns_apart >= size) continue;
+        const double about = shift[origin + at.column + e * at.columns_apart];
         Two z;
         MANYFIT_UNROLL
         for (int k = 0; k < 2; ++k)
-          z.x[k] = (static_cast<double>(fetched[thread].x[e][k]) - shift[c]) * root[k];
-        *reinterpret_cast<Two*>(panel(step) + c * kStride + r) = z;
+          z.x[k] = (static_cast<double>(from[e][k]) - about) * root[e * at.pairs_apart * 2 + k];
+        *reinterpret_cast<Two*>(to + e * (at.columns_apart * kStride + at.pairs_apart * 2)) = z;
       }
     };
 
     block.each([&](int thread) {
       own[thread] = units[shape][thread / kWarp];
-      for (int64_t step = 0; step < 2; ++step) {
+      for (int64_t step = 0; step <= kAhead; ++step) {
         find_row(step, thread);
         find_weight(thread);
         tell_row(step, thread);
@@ -221,75 +231,89 @@ struct TensorGram {
       }
     });
     block.each([&](int thread) {
-      for (int half = 0; half < 2; ++half)
-        for (int part = 0; part < 2; ++part) {
-          fetch(0, half, part, thread);
-          store(0, half, part, thread);
+      MANYFIT_UNROLL
+      for (int slab = 0; slab < kSlabs; ++slab)
+        for (int part = 0; part < (Pairs ? 2 : 1); ++part) {
+          fetch(0, slab, part, thread, fetched[thread].x[0]);
+          store(0, slab, part, thread, fetched[thread].x[0]);
         }
+      if constexpr (!Pairs) {
+        MANYFIT_UNROLL
+        for (int slab = 0; slab < kSlabs; ++slab)
+          fetch(1, slab, 0, thread, fetched[thread].x[slab]);
+      }
     });
 
     const int64_t steps = (range.end - range.begin + kRows - 1) / kRows;
     for (int64_t step = 0; step < steps; ++step) {
       const bool more = step + 1 < steps;
       const double* const here = panel(step);
-      MANYFIT_UNROLL_BY(1)
-      for (int half = 0; half < 2; ++half) {
-        // A lane's four rows of the columns that begin at `c`: column lane / 4, rows 4 (lane % 4).
-        const auto read = [&](int c, int thread, double* to, int apart) {
-          const int lane = thread % kWarp;
-          const double* const from = here + (c + lane / 4) * kStride + half * 16 + lane % 4 * 4;
-          const Two low = *reinterpret_cast<const Two*>(from);
-          const Two high = *reinterpret_cast<const Two*>(from + 2);
-          to[0] = low.x[0];
-          to[apart] = low.x[1];
-          to[2 * apart] = high.x[0];
-          to[3 * apart] = high.x[1];
-        };
-        const auto read_left = [&](int row, int thread) {
-          MANYFIT_UNROLL
-          for (int s = 0; s < 2; ++s)
-            for (int h = 0; h < 2; ++h)
-              read(row * 8 + s * 16 + h * 8, thread, left[thread].x[s] + h, 2);
-        };
-        const auto strip = [&](int unit, int thread) {
-          const WarpUnits& mine = own[thread];
-          return origin_j + 8 * (unit < mine.turn ? mine.first + unit : unit - mine.turn);
-        };
+      MANYFIT_UNROLL_BY(Pairs ? 1 : kSlabs)
+      for (int slab = 0; slab < kSlabs; ++slab) {
         block.each_alone([&](int thread) {
-          if (more) fetch(step + 1, half, 0, thread);
-          if (half == 0)
-            find_row(step + 2, thread);
-          else
+          if (slab == 0)
+            find_row(step + kAhead + 1, thread);
+          else if (slab == kSlabs - 1)
             find_weight(thread);
-          read_left(own[thread].row, thread);
-          read(strip(0, thread), thread, right[0][thread].x, 1);
+          if constexpr (Pairs) {
+            if (more) fetch(step + 1, slab, 0, thread, fetched[thread].x[0]);
+          } else if (more) {
+            store(step + 1, slab, 0, thread, fetched[thread].x[slab]);
+            fetch(step + 2, slab, 0, thread, fetched[thread].x[slab]);
+          }
         });
         MANYFIT_UNROLL
-        for (int unit = 0; unit < U; ++unit) {
-          block.each_alone([&](int thread) {
-            if (unit == (U + 1) / 2 && more) {
-              store(step + 1, half, 0, thread);
-              fetch(step + 1, half, 1, thread);
+        for (int quarter = 0; quarter < 2; ++quarter) {
+          // A lane's two rows of the columns that begin at `c`: column lane / 4, and of four rows
+          // from 4 (lane % 4) on the first or last.
+          const auto read = [&](int c, int thread) {
+            const int lane = thread % kWarp;
+            return *reinterpret_cast<const Two*>(here + (c + lane / 4) * kStride + slab * 16 +
+                                                 lane % 4 * 4 + quarter * 2);
+          };
+          const auto read_left = [&](int row, int thread) {
+            MANYFIT_UNROLL
+            for (int i = 0; i < 4; ++i) {
+              const Two z = read(row * 8 + i * 8, thread);
+              left[thread].x[i / 2][i % 2] = z.x[0];
+              left[thread].x[i / 2][2 + i % 2] = z.x[1];
             }
-            if (unit > 0 && unit == own[thread].turn) read_left(own[thread].next, thread);
-            if (unit + 1 < U)
-              read(strip(unit + 1, thread), thread, right[(unit + 1) % 2][thread].x, 1);
+          };
+          block.each_alone([&](int thread) {
+            if constexpr (Pairs)
+              if (quarter == 1 && more) {
+                store(step + 1, slab, 0, thread, fetched[thread].x[0]);
+                fetch(step + 1, slab, 1, thread, fetched[thread].x[0]);
+              }
+            read_left(own[thread].row, thread);
           });
           MANYFIT_UNROLL
-          for (int s = 0; s < 2; ++s)
-            block.multiply_add_16x8x16(
-                [&](int thread) {
-                  return ((s == 0 ? own[thread].upper : own[thread].lower) >> unit & 1) != 0;
-                },
-                [&](int thread) -> double* { return sums[thread].x[unit][s]; },
-                [&](int thread) -> const double* { return left[thread].x[s]; },
-                [&](int thread) -> const double* { return right[unit % 2][thread].x; });
+          for (int unit = 0; unit < U; ++unit) {
+            block.each_alone([&](int thread) {
+              const WarpUnits& mine = own[thread];
+              if (unit > 0 && unit == mine.turn) read_left(mine.next, thread);
+              const int strip = unit < mine.turn ? mine.first + unit : unit - mine.turn;
+              const Two z = read(origin_j + 8 * strip, thread);
+              right[thread].x[0] = z.x[0];
+              right[thread].x[1] = z.x[1];
+            });
+            MANYFIT_UNROLL
+            for (int s = 0; s < 2; ++s)
+              block.multiply_add_16x8x8(
+                  [&](int thread) {
+                    return ((s == 0 ? own[thread].upper : own[thread].lower) >> unit & 1) != 0;
+                  },
+                  [&](int thread) -> double* { return sums[thread].x[unit][s]; },
+                  [&](int thread) -> const double* { return left[thread].x[s]; },
+                  [&](int thread) -> const double* { return right[thread].x; });
+          }
         }
-        block.each_alone([&](int thread) {
-          if (more) store(step + 1, half, 1, thread);
-        });
+        if constexpr (Pairs)
+          block.each_alone([&](int thread) {
+            if (more) store(step + 1, slab, 1, thread, fetched[thread].x[0]);
+          });
       }
-      block.each([&](int thread) { tell_row(step + 2, thread); });
+      block.each([&](int thread) { tell_row(step + kAhead + 1, thread); });
     }
     keep_sums(block, *this, range.atom, slice, pair,
               [&](int thread, int e) { return sums[thread].x[e / 8][e / 4 % 2][e % 4]; });

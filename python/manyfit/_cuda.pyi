@@ -144,22 +144,6 @@ def coordinate_descent(
     execution: Execution,
 ) -> tuple[NDArray[Any], ...]: ...  # as the core's
 
-class LogisticPasses:
-    """Rows, codes and weights on the device, for the core's logistic regression to read."""
-
-    def __init__(
-        self,
-        X: Array,
-        codes: Array,
-        sample_weight: Array | None,
-        folds: Folds,
-        n_classes: int,
-        fit_intercept: bool,
-        class_weights: NDArray[float64],
-        execution: Execution,
-    ) -> None: ...
-    def port(self) -> Any: ...
-
 # Of the simulated device alone.
 def set_simulated_memory(bytes: int) -> None: ...
 def simulated_memory_used() -> int: ...

@@ -108,7 +108,7 @@ class Dataset:
     @property
     def on_device(self) -> bool:
         """Whether some of the arrays lie on a device."""
-        return any(type(array) is DeviceInput for array in (self.X, self.y, self.sample_weight))
+        return DeviceInput in (type(self.X), type(self.y), type(self.sample_weight))
 
     @property
     def small(self) -> bool:
