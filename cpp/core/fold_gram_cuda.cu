@@ -177,8 +177,8 @@ class GramSum {
       run<RegisterGram<T>>(rows, output, begin, end);
       return;
     }
-    if (rows.columns() <= 32 && run<TensorGram<T, 32, 2, false>>(rows, output, begin, end)) return;
-    if (rows.columns() <= 64 && run<TensorGram<T, 64, 3, false>>(rows, output, begin, end)) return;
+    if (rows.columns() <= 32 && run<TensorGram<T, 32, 1, false>>(rows, output, begin, end)) return;
+    if (rows.columns() <= 64 && run<TensorGram<T, 64, 2, false>>(rows, output, begin, end)) return;
     if (run<TensorGram<T, 128, 4, false>>(rows, output, begin, end)) return;
     if (run<TensorGram<T, 128, 6, false>>(rows, output, begin, end)) return;
     run<TensorGram<T, 128, 8, true>>(rows, output, begin, end);
