@@ -20,8 +20,8 @@ constexpr size_t kTileBytes = 32 << 20;  // of rows that go in several
 constexpr size_t kLeast = 64 << 10;
 constexpr int kBuffers = 3;
 
-// Shares a unit of work list, row block by row block, among the warps: each takes a run of it that
-// spans two blocks of rows at most. False where U units a warp do not suffice.
+// 32 x 8 entries of M: rows from 8 `row` on, columns from 8 `strip` on, and which halves are
+// needed.
 struct Unit {
   int row, strip;
   bool upper, lower;
@@ -44,6 +44,8 @@ std::vector<Unit> units_of(int size_i, int size_j, bool diagonal) {
   return units;
 }
 
+// Shares the units among the warps: each takes a run of them that spans two blocks of rows at most.
+// False where so many units a warp do not suffice.
 bool share(const std::vector<Unit>& units, int most_units, WarpUnits* warps, int n_warps) {
   int total = 0;
   for (const Unit& unit : units) total += unit.cost();
@@ -116,6 +118,10 @@ bool by_rows(int64_t row_stride, int64_t col_stride) {
   return std::abs(col_stride) <= std::abs(row_stride);
 }
 
+bool uses_tensors(const Device& device, GramKernel kernel) {
+  return device.facts().fast_double && kernel == GramKernel::best;
+}
+
 // Adds the products of rows to M, pass by pass.
 template <class T>
 class GramSum {
@@ -123,8 +129,7 @@ class GramSum {
   GramSum(Device& device, const DeviceGram& gram, const std::vector<int64_t>& atom_begin,
           GramKernel kernel)
       : device_(device), gram_(gram), atom_begin_(atom_begin) {
-    tensor_ =
-        kernel == GramKernel::best ? device.facts().fast_double : kernel == GramKernel::tensor;
+    tensor_ = uses_tensors(device, kernel);
   }
 
   // A pass of at most so many rows takes a launch.
@@ -177,8 +182,8 @@ class GramSum {
       run<RegisterGram<T>>(rows, output, begin, end);
       return;
     }
-    if (rows.columns() <= 32 && run<TensorGram<T, 32, 2, false>>(rows, output, begin, end)) return;
-    if (rows.columns() <= 64 && run<TensorGram<T, 64, 3, false>>(rows, output, begin, end)) return;
+    if (rows.columns() <= 32 && run<TensorGram<T, 32, 1, false>>(rows, output, begin, end)) return;
+    if (rows.columns() <= 64 && run<TensorGram<T, 64, 2, false>>(rows, output, begin, end)) return;
     if (run<TensorGram<T, 128, 4, false>>(rows, output, begin, end)) return;
     if (run<TensorGram<T, 128, 6, false>>(rows, output, begin, end)) return;
     run<TensorGram<T, 128, 8, true>>(rows, output, begin, end);
@@ -274,8 +279,7 @@ DeviceGram make_gram(Device& device, int64_t d, int64_t t, int64_t n_atoms, Gram
   gram.n_targets = t;
   gram.n_atoms = n_atoms;
   gram.stride = 1 + d + t;
-  const bool tensor =
-      kernel == GramKernel::best ? device.facts().fast_double : kernel == GramKernel::tensor;
+  const bool tensor = uses_tensors(device, kernel);
   // As on the CPU, where float32 is summed in float32.
   gram.precision =
       std::is_same_v<T, float> && !tensor ? 1e-8 : std::numeric_limits<double>::epsilon();

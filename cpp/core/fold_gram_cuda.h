@@ -23,8 +23,8 @@ struct DeviceGram {
   int64_t size() const { return n_atoms * stride * stride; }  // of the moments
 };
 
-// What multiplies; `best` is what the device is fast at.
-enum class GramKernel { best, tensor, registers };
+// What multiplies: tensor cores where the device has them for float64, or registers as elsewhere.
+enum class GramKernel { best, registers };
 
 // X (n, d), Y (n, t), w (n,) or empty in the memory of the device, of any strides. They are not
 // read any more when it returns.

@@ -21,7 +21,8 @@ struct RegisterGram {
   static constexpr int kColumns = 64, kRows = 16;
   static constexpr int kShort = 8, kLong = 64;  // tiles of rows of a sum
   static constexpr int kStride = kColumns + 4;
-  static constexpr int kBlocksTogether = std::is_same_v<T, float> ? 2 : 1;
+  static constexpr bool kFloat = std::is_same_v<T, float>;
+  static constexpr int kBlocksTogether = kFloat ? 2 : 1;
   static constexpr int kEach = kColumns * kRows / kThreads;  // elements of a panel for a thread
   static constexpr size_t kInfo = 2 * kRows * (sizeof(int64_t) + sizeof(double));
   static constexpr size_t kShift = 2 * kColumns * sizeof(double);
@@ -112,12 +113,16 @@ struct RegisterGram {
     const int64_t steps = (range.end - range.begin + kRows - 1) / kRows;
     for (int64_t step = 0; step < steps; ++step) {
       block.each([&](int thread) {
-        for (int p = 0; p < panels; ++p) MANYFIT_UNROLL
-        for (int e = 0; e < kEach; ++e) {
-          const int c = column_of(thread, e), r = r_of(thread, e);
-          const T root = static_cast<T>(root_of[step % 2 * kRows + r]);
-          (p == 0 ? panel_i : panel_j)[r * kStride + c] =
-              (fetched[thread].x[p][e] - static_cast<T>(shift[p * kColumns + c])) * root;
+        MANYFIT_UNROLL
+        for (int p = 0; p < 2; ++p) {
+          if (p >= panels) continue;
+          MANYFIT_UNROLL
+          for (int e = 0; e < kEach; ++e) {
+            const int c = column_of(thread, e), r = r_of(thread, e);
+            const T root = static_cast<T>(root_of[step % 2 * kRows + r]);
+            (p == 0 ? panel_i : panel_j)[r * kStride + c] =
+                (fetched[thread].x[p][e] - static_cast<T>(shift[p * kColumns + c])) * root;
+          }
         }
         if (thread < kRows) tell_row(step + 1, thread);
       });
@@ -134,18 +139,20 @@ struct RegisterGram {
           MANYFIT_UNROLL
           for (int e = 0; e < 16; ++e) own.few[e] += left.x[e / 4] * right.x[e % 4];
         }
-        if (last || step % kShort == kShort - 1) {
-          MANYFIT_UNROLL
-          for (int e = 0; e < 16; ++e) {
-            own.some[e] += own.few[e];
-            own.few[e] = 0;
+        if constexpr (kFloat)
+          if (last || step % kShort == kShort - 1) {
+            MANYFIT_UNROLL
+            for (int e = 0; e < 16; ++e) {
+              own.some[e] += own.few[e];
+              own.few[e] = 0;
+            }
           }
-        }
-        if (last || step % kLong == kLong - 1) {
+        if (last || (kFloat && step % kLong == kLong - 1)) {
+          T(&sum)[16] = kFloat ? own.some : own.few;
           MANYFIT_UNROLL
           for (int e = 0; e < 16; ++e) {
-            own.all[e] += static_cast<double>(own.some[e]);
-            own.some[e] = 0;
+            own.all[e] += static_cast<double>(sum[e]);
+            sum[e] = 0;
           }
         }
       });

@@ -11,11 +11,17 @@
 // or below the diagonal alone, laid out row by row, so that it reads the 32 columns of a row once
 // and 8 more columns for each unit.
 //
-// What bounds it on an H200 (a multiprocessor does 128 of the 4 2048-product fragments'
-// multiply-adds a clock, and 128 bytes of shared memory):
-//   1M x 100: 55 fragments for 16 rows, 880 clocks; reads of shared memory 8 (4 + 5) KB, 576
-//   clocks; writes 104. At 1.75 GHz 0.24 ms, of X' X alone 0.17; memory 0.09 (float64 0.19).
-// (rewritten below)
+// What bounds it on an H200, whose 132 multiprocessors do 128 multiply-adds of doubles and 128
+// bytes of shared memory a clock (by arithmetic; not measured yet). For 16 rows:
+//   d = 100: 49 fragments of 2048 multiply-adds, 784 clocks (of X' X alone, 646); shared memory
+//   684: 8 warps read 5 KB for the rows' columns and 3.5 KB for units, and 13 KB are written. At
+//   1.8 GHz and 1M rows 0.21 ms; memory 0.09 ms, float64 0.19 ms. A tile ahead is 13 KB (float64
+//   26 KB) under way; 187 (201) registers, 81 KB: one block of 8 warps on a multiprocessor.
+//   d = 256: two diagonal pairs of 81 fragments and one of 128, 4640 clocks (of X' X alone, 4112);
+//   shared memory half of that. At 1.8 GHz and 4M rows 4.9 ms; memory 0.95 ms, float64 1.9 ms,
+//   twice that where the three blocks of the same rows do not meet in the L2 cache. 252 (254)
+//   registers, 145 KB: one block.
+// Up to 32 columns memory bounds it: two blocks of 118 registers, tiles of 64 rows.
 #pragma once
 
 #include "core/gram_rows_cuda.h"
@@ -127,6 +133,12 @@ struct TensorGram {
   };
 
   MANYFIT_DEVICE void operator()(Block& block) const {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000
+    work(block);  // elsewhere never launched: DeviceFacts::fast_double
+#endif
+  }
+
+  MANYFIT_DEVICE void work(Block& block) const {
     const int64_t n_pairs = pairs();
     const int64_t slice = block.x() / n_pairs, pair = block.x() % n_pairs;
     const TilePair tile(pair);
