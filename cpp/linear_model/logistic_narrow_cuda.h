@@ -23,8 +23,10 @@ namespace manyfit::logistic_kernels {
 // H200's tensor cores; e^-m, log1p and quotients, about 65 double instructions for each of 8e7
 // scores: 0.31 ms of its 17 T/s; X is read once, 0.2 GB, 0.05 ms. A step of the products takes one
 // 8-byte read of shared memory a lane (2 cycles of the SM) for MB instructions (2 cycles each), so
-// MB = 2 leaves the tensor cores, not shared memory, the bound. 34 KB of shared memory and 5 warps
-// a block: two to three blocks an SM by registers.
+// MB = 2 leaves the tensor cores, not shared memory, the bound. 34 KB of shared memory, 5 warps of
+// about 195 registers (d = 50): two blocks an SM, 10 warps with two products under way each, which
+// the 8 cycles of a product on its quarter of the SM want about 4 of. A fit of these 100 models is
+// about 3 such passes at 20 points, 2 at 100, and 40 of a sixteenth of the rows at one point.
 template <int NB, int MB>
 struct NarrowPass {
   static constexpr int P = 8 * NB;

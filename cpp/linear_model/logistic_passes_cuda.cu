@@ -87,10 +87,11 @@ struct Chunks {
 
   Chunks(Device& device, const ChunkTable& chunks, const Tile* of, const Needs& needs)
       : table(chunks), tiles(of), count(chunks.count) {
-    // A launch may take some 30 ms.
-    const double rate = device.facts().fast_double ? 2e9 : 5e7;
-    const double fit = rate * device.facts().multiprocessors /
-                       std::max(1.0, needs.work * static_cast<double>(count));
+    // A launch may take some 30 ms, on the simulated device too.
+    const DeviceFacts& facts = device.facts();
+    const double rate = facts.driver == 0 ? 2e6 : facts.fast_double ? 2e9 : 5e7;
+    const double fit =
+        rate * facts.multiprocessors / std::max(1.0, needs.work * static_cast<double>(count));
     const auto longest = static_cast<double>(table.longest);
     width = static_cast<int64_t>(std::max(1.0, std::min(fit, longest)));
     if (needs.workspace > 0)

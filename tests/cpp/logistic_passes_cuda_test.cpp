@@ -228,6 +228,21 @@ TYPED_TEST(LogisticPassesCudaTest, AnyLayout) {
   }
 }
 
+// So many rows that chunks have several tiles, and several launches go through them.
+TYPED_TEST(LogisticPassesCudaTest, LaunchesGoOnFromEachOther) {
+  for (const int64_t classes : {2, 3}) {
+    SCOPED_TRACE(classes);
+    const Both<TypeParam> both(90000, 2, classes, true, true, k_fold(90000, 2));
+    const int64_t before = simulated_launches();
+    weight_of(*both.passes);
+    const int64_t of_one = simulated_launches() - before;
+    const Points points(both, 2);
+    evaluated(*both.passes, points);
+    EXPECT_GT(simulated_launches() - before, 3 * of_one + (classes == 2 ? 0 : 3));
+    expect_same(both, 2);
+  }
+}
+
 TYPED_TEST(LogisticPassesCudaTest, SamplesAreTheCpus) {
   Both<TypeParam> both(40000, 3, 2, true, true, shuffled_k_fold(40000, 3, 4));
   const Numbers all = weight_of(*both.passes);
