@@ -7,6 +7,7 @@ import datetime
 import math
 import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -484,16 +485,24 @@ def test_lock_ends_with_its_process(path: Path) -> None:
 import os, signal
 from manyfit.model_selection._store import open_store
 store = open_store({str(path)!r}, "study", ["minimize"], {{}})
-if os.fork() == 0:  # a child does not carry the lock on
+child = os.fork()
+if child == 0:  # a child does not carry the lock on
     os.close(1)
     signal.pause()
+print(child, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    process = subprocess.run([sys.executable, "-c", code], check=False, start_new_session=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], check=False, start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
     assert process.returncode == -9
-    assert os.path.exists(f"{path}.lock")
-    make(path).close()
-    assert not os.path.exists(f"{path}.lock")
+    child = int(process.stdout)
+    try:
+        assert os.path.exists(f"{path}.lock")
+        make(path).close()
+        assert not os.path.exists(f"{path}.lock")
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_tools_may_write_attributes_meanwhile(path: Path) -> None:
