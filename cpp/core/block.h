@@ -83,12 +83,6 @@ class Block {
   __device__ void each_alone(Step&& step) const {
     step(static_cast<int>(threadIdx.x));
   }
-  // A step after which no thread waits: for what a thread keeps to itself, or shared memory that it
-  // only reads.
-  template <class Step>
-  __device__ void alone(Step&& step) const {
-    step(static_cast<int>(threadIdx.x));
-  }
 
   // Memory of the launch's `shared_bytes` from an offset on (a multiple of 16 bytes).
   template <class T>
@@ -180,10 +174,6 @@ class Block {
   }
   template <class Step>
   void each_alone(Step&& step) const {
-    each(step);
-  }
-  template <class Step>
-  void alone(Step&& step) const {
     each(step);
   }
 

@@ -159,7 +159,7 @@ struct ScoresKernel {
         places[thread] = data.place(tile.begin + (thread < tile.rows ? thread : 0));
     });
     for (int64_t j = 0; j < p; j += kStep) {
-      block.alone([&](int thread) {
+      block.each_alone([&](int thread) {
         for (int i = thread; i < kStep * kColumns; i += kThreads) {
           const int f = i % kStep;
           const int64_t c = first + i / kStep;
@@ -174,7 +174,7 @@ struct ScoresKernel {
       load_rows<kTile, kStep, LD>(block, data, places, tile.rows, j, z);
       MANYFIT_UNROLL
       for (int k = 0; k < kStep; k += 4) {
-        block.alone([&](int thread) {
+        block.each_alone([&](int thread) {
           const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
           MANYFIT_UNROLL
           for (int a = 0; a < 4; ++a)
@@ -196,7 +196,7 @@ struct ScoresKernel {
       }
       block.each([](int) {});
     }
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
       MANYFIT_UNROLL
       for (int a = 0; a < 4; ++a) {
@@ -287,7 +287,7 @@ struct LossKernel {
       shared[thread] = sum;
     });
     const double sum = sum_of_block(block, shared);
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       if (thread == 0) loss[c * members.widest + i] += sum;
     });
   }
@@ -340,7 +340,7 @@ struct LeftOutKernel {
     });
     for (int s = 0; s < 3; ++s) {
       const double sum = sum_of_block(block, shared + s * kTile);
-      block.alone([&](int thread) {
+      block.each_alone([&](int thread) {
         if (thread == 0) sums[(c * members.widest + i) * 3 + s] += sum;
       });
     }
@@ -362,7 +362,7 @@ struct CurvatureKernel {
     const int64_t t = round.first(chunk) + slot % round.width;
     if (t >= round.last(chunk) || members.count(chunk.atom) == 0) return;
     const Tile tile = round.tiles[t];
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       double* score = scores + slot * outputs * kTile + thread;
       double* to = curvature + slot * pairs * kTile + thread;
       const bool there = thread < tile.rows;
@@ -465,7 +465,7 @@ struct ProductsKernel {
         if (diagonal) scale[thread] = factor.scale(slot, pair, thread);
       });
       for (int from = 0; from < tile.rows; from += kRows) {
-        block.alone([&](int thread) {
+        block.each_alone([&](int thread) {
           if (diagonal) return;
           for (int i = thread; i < kRows * kSide; i += kThreads) {
             // Neighbours in memory to neighbouring threads.
@@ -479,7 +479,7 @@ struct ProductsKernel {
         load_rows<kRows, kSide, LD>(block, data, places + from, tile.rows - from, i0, left);
         MANYFIT_UNROLL
         for (int k = 0; k < kRows; k += 4) {
-          block.alone([&](int thread) {
+          block.each_alone([&](int thread) {
             const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
             const double by = diagonal ? scale[from + k + q] : 1.0;
             const double* other = diagonal ? left : right;
@@ -503,7 +503,7 @@ struct ProductsKernel {
         block.each([](int) {});
       }
     }
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
       double* to = parts + (c * pairs + pair) * columns * stride;
       MANYFIT_UNROLL

@@ -75,7 +75,7 @@ struct NarrowPass {
     };
     PerThread<Own> own(block);
 
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       Own& my = own[thread];
       MANYFIT_UNROLL
       for (int m = 0; m < MB; ++m) {
@@ -146,13 +146,13 @@ struct NarrowPass {
     const int G = column_groups, H = row_groups;
     const auto row = [&](int thread) { return 8 * (turn * H + thread / kWarp / G); };
     const auto right = [&](int thread) { return own[thread].right; };
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       MANYFIT_UNROLL
       for (int m = 0; m < MB; ++m) own[thread].score[m][0] = own[thread].score[m][1] = 0;
     });
     MANYFIT_UNROLL
     for (int s = 0; s < 2 * NB; ++s) {
-      block.alone([&](int thread) {
+      block.each_alone([&](int thread) {
         const int r = row(thread) + thread % kWarp / 4;
         own[thread].right = z[r * LD + coordinate(s, thread % 4)];
       });
@@ -162,7 +162,7 @@ struct NarrowPass {
                                  [&](int thread) -> double& { return own[thread].score[m][1]; },
                                  [&](int thread) { return own[thread].coef[m][s]; }, right);
     }
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       Own& my = own[thread];
       MANYFIT_UNROLL
       for (int e = 0; e < 2; ++e) {
@@ -181,7 +181,7 @@ struct NarrowPass {
     for (int e = 0; e < 2; ++e) {
       MANYFIT_UNROLL
       for (int f = 0; f < NB; ++f) {
-        block.alone([&](int thread) {
+        block.each_alone([&](int thread) {
           const int r = row(thread) + 2 * (thread % 4) + e;
           own[thread].right = z[r * LD + 8 * f + thread % kWarp / 4];
         });

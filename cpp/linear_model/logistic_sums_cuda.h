@@ -36,7 +36,7 @@ struct GatherKernel {
       }
       found[thread] = any;
     });
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       if (thread != 0) return;
       int32_t any = 0;
       for (int t = 0; t < block.threads(); ++t) any |= found[t];
@@ -53,7 +53,7 @@ struct MeansKernel {
 
   MANYFIT_DEVICE void operator()(Block& block) const {
     constexpr int64_t kRows = 64;
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       const int64_t j = block.first(thread), n = X.rows < kRows ? X.rows : kRows;
       if (j >= X.cols || n == 0) return;
       const T* column = X.data + j * X.col_stride;
@@ -85,7 +85,7 @@ struct WeightKernel {
       shared[thread] = sum;
     });
     const double sum = sum_of_block(block, shared);
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       if (thread == 0) parts[block.x()] += sum;
     });
   }
@@ -154,7 +154,7 @@ struct NarrowSum {
   Results to;
 
   MANYFIT_DEVICE void operator()(Block& block) const {
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       const int64_t at = block.first(thread), j = at % (to.p + 1);
       const int64_t i = at / (to.p + 1) % members.widest, a = at / (to.p + 1) / members.widest;
       if (a >= to.atoms || i >= members.count(a)) return;
@@ -180,7 +180,7 @@ struct WideSum {
   Results to;
 
   MANYFIT_DEVICE void operator()(Block& block) const {
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       const int64_t size = to.p * to.outputs;
       const int64_t at = block.first(thread), j = at % (size + 1);
       const int64_t i = at / (size + 1) % members.widest, a = at / (size + 1) / members.widest;
@@ -207,7 +207,7 @@ struct HessianSum {
   double* whole;
 
   MANYFIT_DEVICE void operator()(Block& block) const {
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       const int64_t pairs = outputs * (outputs + 1) / 2;
       const int64_t at = block.first(thread), pair = at / (p * p);
       const int64_t j = at / p % p, i = at % p;
@@ -237,7 +237,7 @@ struct SquaresSum {
   double* total;
 
   MANYFIT_DEVICE void operator()(Block& block) const {
-    block.alone([&](int thread) {
+    block.each_alone([&](int thread) {
       const int64_t j = block.first(thread);
       if (j >= p) return;
       double sum = 0;
