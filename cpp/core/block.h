@@ -47,7 +47,7 @@ inline constexpr int kWarp = 32;
 
 #if defined(__CUDACC__)
 
-extern __shared__ double block_shared_memory[];
+extern __shared__ __align__(16) double block_shared_memory[];
 
 // A T of each thread that outlives a step: registers, as long as indices are known to the compiler.
 template <class T>
