@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -105,6 +106,15 @@ def test_threads(estimator: Any) -> None:
                 assert value.tobytes() == expected[name].tobytes(), name
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is KeyboardInterrupt, also where a shell that runs this in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_a_fit_can_be_ended(estimator: Any, upload: Any) -> None:
     """Between launches: Ctrl-C ends a fit, and the next one is as if nothing had been."""
@@ -125,6 +135,7 @@ def test_a_fit_can_be_ended(estimator: Any, upload: Any) -> None:
         assert value.tobytes() == expected[name].tobytes(), name
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     "estimator",
     [
