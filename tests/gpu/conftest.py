@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -154,3 +155,11 @@ def memory_limit(module: Any, simulated: None) -> Iterator[Callable[[int], None]
     """``memory_limit(bytes)`` of the simulated device."""
     yield module.set_simulated_memory
     module.set_simulated_memory(1 << 30)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is KeyboardInterrupt, also where a shell that runs this in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

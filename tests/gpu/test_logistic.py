@@ -87,6 +87,7 @@ def test_an_exception_of_the_progress_callback_comes_back_as_itself() -> None:
         core.logistic_passes(port, data[3], *jobs(5, Cs, tol=1e-12), core.Execution(1, stop))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c() -> None:
     data = problem(20000, 30, folds=5)
     port = passes(data).port()

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -104,14 +103,6 @@ def test_threads(estimator: Any) -> None:
         for model in pool.map(lambda _: on(estimator, "cuda").fit(rows, y), range(8)):
             for name, value in learned(model).items():
                 assert value.tobytes() == expected[name].tobytes(), name
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C is KeyboardInterrupt, also where a shell that runs this in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
