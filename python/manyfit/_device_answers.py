@@ -100,7 +100,7 @@ class ClassifierAnswers:
         """
         if type(X) is not np.ndarray and on_device(X):
             return answered(self, X, "decision_function")
-        return super().decision_function(X)  # type: ignore[misc]
+        return super().decision_function(X)  # type: ignore[misc]  # of the class that follows
 
     def predict(self, X: Any) -> Any:
         """Predict classes.
@@ -116,7 +116,7 @@ class ClassifierAnswers:
         """
         if type(X) is not np.ndarray and on_device(X):
             return answered(self, X, "predict")
-        return super().predict(X)  # type: ignore[misc]
+        return super().predict(X)  # type: ignore[misc]  # of the class that follows
 
     def predict_proba(self, X: Any) -> Any:
         """Probabilities of the classes.
@@ -132,7 +132,7 @@ class ClassifierAnswers:
         """
         if type(X) is not np.ndarray and on_device(X):
             return answered(self, X, "predict_proba")
-        return super().predict_proba(X)  # type: ignore[misc]
+        return super().predict_proba(X)  # type: ignore[misc]  # of the class that follows
 
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the probabilities of the classes.
@@ -148,4 +148,4 @@ class ClassifierAnswers:
         """
         if type(X) is not np.ndarray and on_device(X):
             return answered(self, X, "predict_log_proba")
-        return super().predict_log_proba(X)  # type: ignore[misc]
+        return super().predict_log_proba(X)  # type: ignore[misc]  # of the class that follows

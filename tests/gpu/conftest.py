@@ -69,7 +69,7 @@ class Dlpack:
 class OldDlpack(Dlpack):
     """Someone's array that speaks DLPack as it was before version 1."""
 
-    def __dlpack__(self, stream: Any = None) -> Any:  # type: ignore[override]
+    def __dlpack__(self, stream: Any = None) -> Any:  # type: ignore[override]  # fewer arguments
         return self.array.__dlpack__(stream=stream)
 
 

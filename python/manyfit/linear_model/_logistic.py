@@ -56,7 +56,7 @@ def check_solver(owner: str, solver: str, penalty: str | None, dual: bool) -> No
         )
 
 
-class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegression):  # type: ignore[misc]
+class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegression):  # type: ignore[misc]  # scikit-learn is untyped
     """Logistic regression, binary or multinomial, with l2, l1, elastic-net or no penalty.
 
     Minimises ``C * sum(loss) + (1 - l1_ratio) / 2 * ||w||^2 + l1_ratio * ||w||_1``. Fits of a population

@@ -49,7 +49,7 @@ _LEGACY_WARN = (
 )
 
 
-class LogisticRegressionCV(ClassifierAnswers, Estimator, linear_model.LogisticRegressionCV):  # type: ignore[misc]
+class LogisticRegressionCV(ClassifierAnswers, Estimator, linear_model.LogisticRegressionCV):  # type: ignore[misc]  # scikit-learn is untyped
     """Logistic regression that chooses `C` and `l1_ratio` by cross-validation.
 
     All fits, of every `C`, `l1_ratio` and fold, are a population: they share the passes over `X`, Hessians and
