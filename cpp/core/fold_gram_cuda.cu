@@ -142,10 +142,7 @@ class GramSum {
 
   // Adds rows at positions [begin, end), in passes that end soon enough to answer Ctrl-C.
   void add(GramRows<T> rows, int64_t begin, int64_t end, const Context& context) {
-    const double rate = tensor_ ? 1e13 : std::is_same_v<T, float> ? 2e12 : 1e11;
-    const auto p = static_cast<double>(gram_.stride);
-    const auto step = std::max<int64_t>(
-        int64_t{1} << 14, static_cast<int64_t>(kPassSeconds * rate / (p * (p / 2 + 64))));
+    const int64_t step = rows_of_a_pass();
     if (begin == end) start(begin, end);
     Device::MarkPtr before;
     while (begin < end) {
