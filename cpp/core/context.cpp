@@ -13,8 +13,6 @@
 namespace manyfit {
 namespace {
 
-constexpr auto kPollEvery = std::chrono::milliseconds(50);
-
 // Keeps the exception of the lowest task that failed.
 class FirstError {
  public:
@@ -52,11 +50,12 @@ class FirstError {
 
 }  // namespace
 
-Context::Context(int threads, Monitor* monitor)
+Context::Context(int threads, Monitor* monitor, std::chrono::milliseconds poll_every)
     : threads_(threads > 0 ? threads : default_threads()),
       monitor_(monitor),
       caller_(std::this_thread::get_id()),
-      next_poll_(std::chrono::steady_clock::now() + kPollEvery) {}
+      poll_every_(poll_every),
+      next_poll_(std::chrono::steady_clock::now() + poll_every) {}
 
 void Context::check() const {
   if (stop_.load(std::memory_order_relaxed)) throw Cancelled();
@@ -66,7 +65,7 @@ void Context::check() const {
 void Context::poll() const {
   const auto now = std::chrono::steady_clock::now();
   if (now < next_poll_) return;
-  next_poll_ = now + kPollEvery;
+  next_poll_ = now + poll_every_;
   try {
     monitor_->poll(stage_, static_cast<double>(done_) / static_cast<double>(count_));
   } catch (...) {
@@ -141,7 +140,7 @@ void Context::detach(const char* stage, std::function<void()> work) const {
     return state->work();
   }
   std::unique_lock lock(state->mutex);
-  while (!state->changed.wait_for(lock, kPollEvery, [&] { return state->finished; })) {
+  while (!state->changed.wait_for(lock, poll_every_, [&] { return state->finished; })) {
     lock.unlock();
     check();
     lock.lock();

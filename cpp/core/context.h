@@ -10,8 +10,8 @@
 
 namespace manyfit {
 
-// The caller's side of a computation. `poll` runs on the calling thread, at most every 50 ms; it
-// may throw to stop the work.
+// The caller's side of a computation. `poll` runs on the calling thread, at most once in the
+// interval of the context; it may throw to stop the work.
 struct Monitor {
   virtual ~Monitor() = default;
   virtual void poll(const char* stage, double fraction_done) = 0;
@@ -20,7 +20,9 @@ struct Monitor {
 class Context {
  public:
   // threads <= 0: as many as default_threads() allows.
-  explicit Context(int threads = 0, Monitor* monitor = nullptr);
+  // poll_every: the monitor's interval; 0 asks it at every look.
+  explicit Context(int threads = 0, Monitor* monitor = nullptr,
+                   std::chrono::milliseconds poll_every = std::chrono::milliseconds(50));
 
   int threads() const { return threads_; }
 
@@ -48,6 +50,7 @@ class Context {
   int threads_;
   Monitor* monitor_;
   std::thread::id caller_;
+  std::chrono::milliseconds poll_every_;
   mutable const char* stage_ = "";
   mutable std::chrono::steady_clock::time_point next_poll_;
   mutable std::atomic<bool> stop_{false};

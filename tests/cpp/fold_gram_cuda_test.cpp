@@ -302,10 +302,12 @@ TYPED_TEST(FoldGramCudaTest, StopsWhenToldTo) {
   const int64_t n = 60'000;
   const Problem<TypeParam> problem(n, 30, 1, false);
   const int64_t used = simulated_memory_used();
-  CountingMonitor monitor(1);
-  const Context context(2, &monitor);
-  EXPECT_THROW(problem.streamed(all_rows(n), GramKernel::best, context), Stop);
-  EXPECT_EQ(simulated_memory_used(), used);
+  for (const int patience : {1, 2, 5, 9}) {  // before the first tile, in the middle of the stream
+    SCOPED_TRACE(patience);
+    const ImpatientContext context(1, patience);
+    EXPECT_THROW(problem.streamed(all_rows(n), GramKernel::best, context), Stop);
+    EXPECT_EQ(simulated_memory_used(), used);
+  }
   // And works afterwards, with the buffers it kept.
   const Folds folds = all_rows(n);
   expect_moments(problem.streamed(folds), folds, problem, GramKernel::best);

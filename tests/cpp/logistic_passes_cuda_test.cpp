@@ -352,7 +352,8 @@ TEST(LogisticPort, NoExceptionIsLost) {
   for (int64_t s = 0; s < 5; ++s)
     for (const double C : {1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0}) jobs.push_back({s, 0, C, 0, 1e-10});
   Impatient monitor;
-  EXPECT_THROW(logistic_population(client, both.folds, jobs, Context(1, &monitor)),
+  EXPECT_THROW(logistic_population(client, both.folds, jobs,
+                                   Context(1, &monitor, std::chrono::milliseconds(0))),
                std::domain_error);
   EXPECT_GE(monitor.polls, 1);
 

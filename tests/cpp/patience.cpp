@@ -58,10 +58,7 @@ int in_forked_child(const std::function<int()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-ImpatientContext::ImpatientContext(int threads) : context_(threads, &monitor_) {
-  // The context asks its monitor once this much time has passed since it was made.
-  const auto due = std::chrono::steady_clock::now() + std::chrono::milliseconds(51);
-  while (std::chrono::steady_clock::now() < due) std::this_thread::yield();
-}
+ImpatientContext::ImpatientContext(int threads, int patience)
+    : monitor_(patience), context_(threads, &monitor_, std::chrono::milliseconds(0)) {}
 
 }  // namespace manyfit::testing

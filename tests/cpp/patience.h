@@ -34,15 +34,15 @@ class CountingMonitor : public Monitor {
   int calls_ = 0;
 };
 
-// A context whose monitor throws Stop as soon as the work looks up for the first time.
+// A context whose monitor throws Stop when the calling thread looks up for the `patience`-th time.
 class ImpatientContext {
  public:
-  explicit ImpatientContext(int threads);
+  explicit ImpatientContext(int threads, int patience = 1);
   operator const Context&() const { return context_; }
   const Context& get() const { return context_; }
 
  private:
-  CountingMonitor monitor_{1};
+  CountingMonitor monitor_;
   Context context_;
 };
 
