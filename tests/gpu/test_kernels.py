@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import manyfit as mf
+from manyfit import _cuda_kernels
 from manyfit._native import core
 from manyfit.linear_model import ElasticNetCV, Lasso, Ridge, RidgeClassifier, RidgeClassifierCV
 
@@ -40,11 +41,22 @@ def test_the_pass_over_rows(estimator: Any, place: str, upload: Any, monkeypatch
 @pytest.mark.parametrize("kernel", SOLVE)
 def test_solvers(kernel: str, upload: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, kernel)
+    monkeypatch.setattr(_cuda_kernels, "_FEW", 0)
     for estimator in SOLVE[kernel]:
         X, y = data(estimator)
         mf.fit_many(on(estimator, "cuda"), upload(X), y, cv=3)
         with pytest.raises(AssertionError, match="was called"):
             on(estimator, "cpu").fit(X, y)
+
+
+def test_a_small_fit_is_one_launch(module: Any, simulated: None, upload: Any) -> None:
+    """The pass over the rows: what is left is less than a launch costs."""
+    X, y = data(Ridge())
+    X, y = upload(X[:200]), upload(y[:200])
+    Ridge(device="cuda").fit(X, y)
+    before = module.simulated_launches()
+    Ridge(device="cuda").fit(X, y)
+    assert module.simulated_launches() - before == 1
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
