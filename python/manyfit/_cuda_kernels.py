@@ -14,7 +14,7 @@ from manyfit._native import core
 __all__ = ["CudaKernels", "kernels_of"]
 
 _SEED = 7  # column of a descent's settings
-_FEW = 1 << 17  # multiply-adds that a processor has done before a device has answered
+FEW = 1 << 17  # multiply-adds that a processor has done before a device has answered
 
 _made: dict[int, CudaKernels] = {}
 
@@ -109,7 +109,7 @@ class CudaKernels:
         A few small systems, and wide ones, are the core's: their moments are on the host too.
         """
         moments = self.moments(prepared)
-        few = moments is not None and len(splits) * moments.n_features**3 <= _FEW
+        few = moments is not None and len(splits) * moments.n_features**3 <= FEW
         if moments is None or few or moments.n_features > self._widest_ridge:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
         run = self.execution(execution)

@@ -169,20 +169,3 @@ class ClassifierAnswers:
             An array of the kind of `X`, on its device, where `X` lies on one.
         """
         return super().predict_log_proba(X)  # type: ignore[misc]  # of the class that follows
-
-    @also_on_device
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of rows whose class is predicted.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-        """
-        right = super().score(X, on_host(y, "y"), on_host(sample_weight, "sample_weight"))  # type: ignore[misc]
-        return float(right)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import manyfit as mf
-from manyfit import _cuda_kernels
 from manyfit._native import core
 from manyfit.linear_model import ElasticNetCV, Lasso, Ridge, RidgeClassifier, RidgeClassifierCV
 
@@ -41,7 +40,6 @@ def test_the_pass_over_rows(estimator: Any, place: str, upload: Any, monkeypatch
 @pytest.mark.parametrize("kernel", SOLVE)
 def test_solvers(kernel: str, upload: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, kernel)
-    monkeypatch.setattr(_cuda_kernels, "_FEW", 0)
     for estimator in SOLVE[kernel]:
         X, y = data(estimator)
         mf.fit_many(on(estimator, "cuda"), upload(X), y, cv=3)
@@ -49,6 +47,7 @@ def test_solvers(kernel: str, upload: Any, monkeypatch: pytest.MonkeyPatch) -> N
             on(estimator, "cpu").fit(X, y)
 
 
+@pytest.mark.small
 def test_a_small_fit_is_one_launch(module: Any, simulated: None, upload: Any) -> None:
     """The pass over the rows: what is left is less than a launch costs."""
     X, y = data(Ridge())

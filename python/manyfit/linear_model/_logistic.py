@@ -13,7 +13,7 @@ from sklearn import get_config, linear_model
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
-from manyfit._device_answers import ClassifierAnswers
+from manyfit._device_answers import ClassifierAnswers, also_on_device
 from manyfit._device_arrays import on_host
 from manyfit._execution import backend, execution
 from manyfit._labels import assert_classes
@@ -189,6 +189,22 @@ class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegr
             length, and for labels of one class.
         """
         return self._fit_one(X, y, sample_weight)
+
+    @also_on_device
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        return float(super().score(X, on_host(y, "y"), on_host(sample_weight, "sample_weight")))
 
     def _runs_here(self, dataset: Dataset) -> bool:
         here = (
