@@ -14,6 +14,7 @@ from manyfit._native import core
 __all__ = ["CudaKernels", "kernels_of"]
 
 _SEED = 7  # column of a descent's settings
+_SMALL = 1 << 20  # bytes of a table that goes to the device unasked
 
 _made: dict[int, CudaKernels] = {}
 
@@ -53,8 +54,15 @@ class CudaKernels:
     # --- what lies on the device ---
 
     def upload(self, array: NDArray[Any]) -> Any:
-        """A copy on the device."""
+        """A copy on the device; a table for which there is no room stays where it is, and is streamed."""
+        table = array.ndim == 2 and array.nbytes >= _SMALL
+        if table and not self.module.logistic_rows_fit(len(array), array.nbytes, self.index):
+            return array
         return self.module.Array.upload(array, self.index)
+
+    def _on_host(self, array: Any) -> Any:
+        """The same array, of NumPy."""
+        return array.numpy() if self.is_here(array) else array
 
     def is_here(self, array: Any) -> bool:
         """Whether an array is one of the CUDA module's, not NumPy's."""
@@ -82,12 +90,13 @@ class CudaKernels:
     def fold_gram(
         self, X: Any, Y: Any, sample_weight: Any, folds: core.Folds, execution: core.Execution
     ) -> core.FoldGram:
-        """Second moments of every atom, of arrays that all lie on the device, or all on the host."""
+        """Second moments of every atom, of arrays that all lie on the device, or of rows on the host."""
         run, here = self.execution(execution), self.folds(folds)
         if self.is_here(X):
             found = self.module.fold_gram(X, Y, sample_weight, here, run)
         else:
-            found = self.module.fold_gram_streamed(X, Y, sample_weight, here, folds.order, run)
+            targets, weights = self._on_host(Y), self._on_host(sample_weight)
+            found = self.module.fold_gram_streamed(X, targets, weights, here, folds.order, run)
         gram = core.FoldGram.from_moments(
             found.n_features, found.n_targets, found.precision, found.shift, found.moments(run), folds
         )
@@ -180,7 +189,13 @@ class CudaKernels:
     ) -> Any:
         arrays = (a if a is None or self.is_here(a) else self.upload(a) for a in (X, codes, sample_weight))
         return self.module.LogisticPasses(
-            *arrays, self.folds(folds), n_classes, fit_intercept, class_weights, self.execution(execution)
+            *arrays,
+            self.folds(folds),
+            n_classes,
+            fit_intercept,
+            class_weights,
+            self.execution(execution),
+            folds.order,  # read where X stays on the host
         )
 
     def predict(
