@@ -22,6 +22,7 @@ inline constexpr double kLargestLoss = 36.04365338911715;  // -log(epsilon), as 
 
 struct Tile {
   int64_t begin;  // position in the folds' order
+  int64_t row;    // place among the rows there are: the position, or that in a buffer
   int32_t rows, atom;
 };
 struct Chunk {
@@ -41,12 +42,9 @@ struct Data {
   const double* class_weights;  // (rows, classes)
   int64_t d, classes;
   double one;
-  bool by_slot;  // rows of a round alone, packed as the slots of its tiles are
 
-  // Of row r of a tile.
-  MANYFIT_DEVICE int64_t place(const Tile& tile, int64_t slot, int r) const {
-    const int64_t position = by_slot ? slot * kTile + r : tile.begin + r;
-    return (order == nullptr ? position : order[position]) * row_stride;
+  MANYFIT_DEVICE int64_t place(int64_t row) const {
+    return (order == nullptr ? row : order[row]) * row_stride;
   }
   MANYFIT_DEVICE double at(int64_t place, int64_t j) const {
     if (j >= d) return j == d ? one : 0;
@@ -202,7 +200,7 @@ struct ScoresKernel {
     auto* places = reinterpret_cast<int64_t*>(w + kStep * LDW);
     PerThread<WarpProduct<4, CB>> own(block);
     block.each([&](int thread) {
-      if (thread < kTile) places[thread] = data.place(tile, slot, thread < tile.rows ? thread : 0);
+      if (thread < kTile) places[thread] = data.place(tile.row + (thread < tile.rows ? thread : 0));
     });
     for (int64_t j = 0; j < p; j += kStep) {
       block.each_alone([&](int thread) {
@@ -472,7 +470,7 @@ struct ProductsKernel {
       const Tile tile = round.tiles[t];
       const int64_t slot = round.slot(c, t);
       block.each([&](int thread) {
-        places[thread] = data.place(tile, slot, thread < tile.rows ? thread : 0);
+        places[thread] = data.place(tile.row + (thread < tile.rows ? thread : 0));
         if (diagonal) scale[thread] = factor.scale(slot, pair, thread);
       });
       for (int from = 0; from < tile.rows; from += kRows) {

@@ -95,14 +95,13 @@ struct NarrowPass {
 
     for (int64_t t = round.first(chunk); t < round.last(chunk); ++t) {
       const Tile tile = round.tiles[t];
-      const int64_t slot = round.slot(block.x(), t);
       for (int from = 0; from < tile.rows; from += R) {
         const int n = tile.rows - from < R ? tile.rows - from : R;
         block.each([&](int thread) {
           for (int r = thread; r < R; r += block.threads()) {
             const int row = from + (r < n ? r : 0);
             const int64_t position = tile.begin + row;
-            places[r] = data.place(tile, slot, row);
+            places[r] = data.place(tile.row + row);
             sign[r] = data.label[position] == 1 ? 1.0 : -1.0;
             weight[r] = r < n ? data.weight_at(position) : 0.0;
           }

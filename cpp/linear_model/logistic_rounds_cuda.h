@@ -45,7 +45,8 @@ struct Cut {
       for (int64_t chunk = folds.atom_begin[a]; chunk < end; chunk += rows) {
         const int64_t stop = std::min(chunk + rows, end);
         for (int64_t begin = chunk; begin < stop; begin += kTile * step)
-          list.push_back({begin, static_cast<int32_t>(std::min<int64_t>(kTile, stop - begin)),
+          list.push_back({begin, begin,
+                          static_cast<int32_t>(std::min<int64_t>(kTile, stop - begin)),
                           static_cast<int32_t>(a)});
       }
       atom_tile.push_back(static_cast<int64_t>(list.size()));
@@ -123,7 +124,7 @@ struct Chunks {
     return std::max<int64_t>(1, over(all, std::max<int64_t>(most, 1)));
   }
 
-  // Round `from` of `number` chunks, the first of which is number `first`.
+  // The round from tile `from` on, of the chunks from number `first` on.
   Round round(int64_t from, int64_t first) const {
     return {cut.tiles.data(), table.chunks.data() + first, from, width};
   }
@@ -158,7 +159,7 @@ class StreamedRows {
       : device_(device),
         row_bytes_(X.cols * static_cast<int64_t>(sizeof(T))),
         by_rows_(lies_by_rows(X.row_stride, X.col_stride)),
-        stream_(device, buffer_bytes(device, kTile * row_bytes_)) {
+        stream_(device, buffer_bytes()) {
     pack_ = [rows = HostRows<T>(X, order)](int64_t begin, int64_t n, void* to, int64_t at,
                                            int64_t room) {
       rows.pack(begin, n, static_cast<T*>(to), at, room);
@@ -166,7 +167,6 @@ class StreamedRows {
     keep(HostRows<T>(X, order, true), X.rows, context);
   }
 
-  int64_t kept() const { return kept_rows_; }
   // Gives the memory of the rows that are kept to others; false where there is none.
   bool give_way() {
     if (kept_.empty()) return false;
@@ -180,36 +180,25 @@ class StreamedRows {
   template <class Wants, class F>
   void each_round(const Chunks& chunks, const Data& data, const Context& context, Wants&& wants,
                   F&& f) {
-    const ChunkTable& table = chunks.table;
-    const int64_t room = chunks.width * kTile * row_bytes_;
-    const int64_t together =
-        std::max<int64_t>(1, static_cast<int64_t>(stream_.bytes()) / std::max<int64_t>(room, 1));
-    for (int64_t from = 0; from < table.longest; from += chunks.width) {
-      int64_t here = 0;
-      while (here < chunks.count && lies_here(chunks, here, from)) ++here;
-      if (here > 0) {
+    const std::vector<Chunk>& all = chunks.table.list;
+    const int64_t together = static_cast<int64_t>(stream_.bytes()) / chunk_bytes(chunks.width);
+    for (int64_t from = 0; from < chunks.table.longest; from += chunks.width) {
+      const auto comes = [&](int64_t c) { return wants(all[c].atom) && from < all[c].tiles; };
+      int64_t first = 0;
+      while (first < chunks.count && lies_here(chunks, first, from)) ++first;
+      if (first > 0) {
         context.check();
-        f(Part{at(data, kept_.data(), true, 0), chunks.round(from, 0), 0, here});
+        f(Part{at(data, kept_.data(), true, 0), chunks.round(from, 0), 0, first});
       }
-      for (int64_t first = here; first < chunks.count;) {
-        const auto comes = [&](int64_t c) {
-          return wants(table.list[c].atom) && from < table.list[c].tiles;
-        };
+      while (first < chunks.count) {
         int64_t end = first;
-        while (end < chunks.count && end < first + together && comes(end)) ++end;
+        while (end < std::min(chunks.count, first + together) && comes(end)) ++end;
         if (end == first) {
           ++first;
           continue;
         }
         context.check();
-        const int64_t rows = (end - first) * chunks.width * kTile;
-        auto* const packed = stream_.template fill<char>(context);
-        pack(chunks, from, first, end, packed, rows, context);
-        const char* const tiles =
-            stream_.template send<char>(static_cast<size_t>(rows * row_bytes_));
-        Part part{at(data, tiles, by_rows_, rows), chunks.round(from, first), first, end - first};
-        part.data.by_slot = true;
-        f(part);
+        f(brought(chunks, from, first, end, data, context));
         stream_.used();
         first = end;
       }
@@ -217,10 +206,14 @@ class StreamedRows {
   }
 
  private:
-  static size_t buffer_bytes(Device& device, int64_t tile_bytes) {
-    const auto least =
-        static_cast<size_t>(widest_round(tile_bytes) * std::max<int64_t>(tile_bytes, 1));
-    const auto room = static_cast<size_t>(std::max<int64_t>(device.free_memory(), 0)) / 16;
+  // Of so many tiles of a chunk in a buffer: rows, and what tells a kernel of them.
+  int64_t chunk_bytes(int64_t tiles) const {
+    return tiles * (kTile * row_bytes_ + static_cast<int64_t>(sizeof(Tile))) +
+           static_cast<int64_t>(sizeof(Chunk));
+  }
+  size_t buffer_bytes() const {
+    const auto least = static_cast<size_t>(chunk_bytes(widest_round(kTile * row_bytes_)));
+    const auto room = static_cast<size_t>(std::max<int64_t>(device_.free_memory(), 0)) / 16;
     return std::max(least, std::min(RowStream::kBytes, room));
   }
 
@@ -243,21 +236,35 @@ class StreamedRows {
     return last.begin + last.rows <= kept_rows_;
   }
 
-  void pack(const Chunks& chunks, int64_t from, int64_t first, int64_t end, void* to, int64_t room,
-            const Context& context) const {
-    const int64_t slots = (end - first) * chunks.width;
-    const int64_t pieces =
-        over(slots, std::max<int64_t>(1, (256 << 10) / (kTile * row_bytes_ + 1)));
-    context.parallel_for("rows to the device", pieces, [&](int64_t piece) {
-      const int64_t stop = slots * (piece + 1) / pieces;
-      for (int64_t slot = slots * piece / pieces; slot < stop; ++slot) {
-        const Chunk& chunk = chunks.table.list[first + slot / chunks.width];
-        const int64_t t = from + slot % chunks.width;
-        if (t >= chunk.tiles) continue;
-        const Tile& tile = chunks.cut.list[chunk.first + t];
-        pack_(tile.begin, tile.rows, to, slot * kTile, room);
+  // A round of chunks [first, end) in a buffer: its rows, a table of its tiles, one of its chunks.
+  Part brought(const Chunks& chunks, int64_t from, int64_t first, int64_t end, const Data& data,
+               const Context& context) {
+    const int64_t count = end - first, slots = count * chunks.width, rows = slots * kTile;
+    char* const to = stream_.template fill<char>(context);
+    auto* const tiles = reinterpret_cast<Tile*>(to + rows * row_bytes_);
+    auto* const list = reinterpret_cast<Chunk*>(tiles + slots);
+    for (int64_t c = 0; c < count; ++c) {
+      const Chunk& chunk = chunks.table.list[first + c];
+      const auto n = static_cast<int32_t>(std::min<int64_t>(chunks.width, chunk.tiles - from));
+      list[c] = {c * chunks.width, n, chunk.atom};
+      for (int32_t t = 0; t < n; ++t) {
+        const int64_t slot = c * chunks.width + t;
+        tiles[slot] = chunks.cut.list[chunk.first + from + t];
+        tiles[slot].row = slot * kTile;
       }
+    }
+    const int64_t piece_slots = std::max<int64_t>(1, kPiece / (kTile * row_bytes_ + 1));
+    context.parallel_for("rows to the device", over(slots, piece_slots), [&](int64_t piece) {
+      const int64_t stop = std::min(slots, (piece + 1) * piece_slots);
+      for (int64_t slot = piece * piece_slots; slot < stop; ++slot)
+        if (slot % chunks.width < list[slot / chunks.width].tiles)
+          pack_(tiles[slot].begin, tiles[slot].rows, to, slot * kTile, rows);
     });
+    const auto bytes = static_cast<size_t>(reinterpret_cast<char*>(list + count) - to);
+    const char* const here = stream_.template send<char>(bytes);
+    const auto* const own_tiles = reinterpret_cast<const Tile*>(here + rows * row_bytes_);
+    const auto* const own_chunks = reinterpret_cast<const Chunk*>(own_tiles + slots);
+    return {at(data, here, by_rows_, rows), {own_tiles, own_chunks, 0, chunks.width}, first, count};
   }
 
   // Brings as many of the first rows as leave room for the work.
@@ -279,7 +286,7 @@ class StreamedRows {
       context.check();
       const int64_t size = std::min(step, most - begin);
       T* const packed = stream_.template fill<T>(context);
-      const int64_t pieces = size * row_bytes_ / (256 << 10) + 1;
+      const int64_t pieces = size * row_bytes_ / kPiece + 1;
       context.parallel_for("rows to the device", pieces, [&](int64_t piece) {
         const int64_t first = size * piece / pieces, end = size * (piece + 1) / pieces;
         rows.pack(begin + first, end - first, packed, first, size);
@@ -289,6 +296,8 @@ class StreamedRows {
     }
     kept_rows_ = most;
   }
+
+  static constexpr int64_t kPiece = 256 << 10;  // bytes that a thread packs at a time
 
   Device& device_;
   int64_t row_bytes_;

@@ -113,7 +113,7 @@ struct SquaresKernel {
       block.each([&](int thread) {
         if (thread >= tile.rows) return;
         weight[thread] = data.weight_at(tile.begin + thread, class_row);
-        places[thread] = data.place(tile, round.slot(c, t), thread);
+        places[thread] = data.place(tile.row + thread);
       });
       block.each([&](int thread) {
         const int64_t j = first + thread;

@@ -378,7 +378,7 @@ std::vector<Numbers> sums_of(const B& both, const LogisticPasses& passes, int64_
 template <class T>
 int64_t room_for(const Both<T>& both, int64_t bytes) {
   const int64_t tile = logistic_kernels::kTile * (both.p() - 1) * static_cast<int64_t>(sizeof(T));
-  const int64_t buffers = 3 * logistic_kernels::widest_round(tile) * tile;
+  const int64_t buffers = 3 * logistic_kernels::widest_round(tile) * (tile + 24) + 64;
   return buffers + (both.folds.n_rows / 128 + 64) * 16 + both.folds.n_rows * 12 + 2 * bytes;
 }
 
