@@ -532,13 +532,15 @@ TEST(LogisticPort, NoExceptionIsLost) {
 
 struct Broken : LogisticPasses {
   int kind = 0;
+  mutable int threads = 0;
   int64_t rows() const override { return 1; }
   int64_t parameters() const override { return 1; }
   int64_t outputs() const override { return 1; }
   int64_t atoms() const override { return 1; }
   const double* shift() const override { return nullptr; }
   void sample(int64_t) override {}
-  void total_weight(int64_t, double*, const Context&) const override {
+  void total_weight(int64_t, double*, const Context& context) const override {
+    threads = context.threads();
     if (kind == 0) throw DeviceError("device");
     if (kind == 1) throw DeviceMemoryError("memory");
     if (kind == 2) throw InvalidInput("input");
@@ -553,6 +555,15 @@ struct Broken : LogisticPasses {
   void left_out(const double* const*, const double*, int64_t, LogisticScore*,
                 const Context&) const override {}
 };
+
+TEST(LogisticPort, WorkMayUseTheCallersThreads) {
+  Broken broken;
+  LogisticServer server(broken, 1);
+  const LogisticClient client(server);
+  double total = 0;
+  EXPECT_THROW(client.total_weight(0, &total, Context(3)), DeviceError);
+  EXPECT_EQ(broken.threads, 3);
+}
 
 TEST(LogisticPort, ErrorsKeepTheirKindAndWords) {
   Broken broken;
