@@ -31,6 +31,7 @@ struct BoundaryCaller {
   void* self;
   bool (*stop)(void* self);  // whether to stop; throws nothing
   void (*fail)(void* self, int32_t failure, const char* text);
+  int32_t threads;  // that the work may use
 };
 
 // Serving: work(context) with a context that asks the caller. Throws nothing; true if it ended
@@ -50,7 +51,7 @@ bool serve(const BoundaryCaller& caller, Work&& work) noexcept {
   };
   try {
     Relay relay(caller);
-    work(Context(1, &relay));
+    work(Context(caller.threads, &relay));
     return true;
   } catch (const Cancelled& e) {
     return failed(kBoundaryStopped, e.what());
@@ -96,7 +97,8 @@ void call_across(const Context& context, F&& f) {
                                   at.text = text;
                                 } catch (...) {  // then without words
                                 }
-                              }};
+                              },
+                              context.threads()};
   context.check();
   f(caller);
   if (state.stopped) std::rethrow_exception(state.stopped);

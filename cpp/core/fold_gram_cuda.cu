@@ -1,24 +1,18 @@
 #include <algorithm>
-#include <cstring>
 #include <limits>
-#include <map>
-#include <memory>
-#include <mutex>
 
 #include "core/fold_gram_cuda.h"
 #include "core/gram_register_cuda.h"
 #include "core/gram_tensor_cuda.h"
-#include "core/per_process.h"
+#include "core/row_stream_cuda.h"
 
 namespace manyfit {
 namespace {
 
-constexpr int64_t kSliceRows = 256;      // at least, where an atom is cut
-constexpr double kPassSeconds = 0.04;    // a launch, at the rates below
-constexpr size_t kSmall = 1 << 20;       // bytes that go in one piece
-constexpr size_t kTileBytes = 32 << 20;  // of rows that go in several
-constexpr size_t kLeast = 64 << 10;
-constexpr int kBuffers = 3;
+constexpr int64_t kSliceRows = 256;    // at least, where an atom is cut
+constexpr double kPassSeconds = 0.04;  // a launch, at the rates below
+constexpr size_t kSmall = 1 << 20;     // bytes that go in one piece
+constexpr size_t kLeast = 64 << 10;    // of a piece, where memory is short
 
 // 32 x 8 entries of M: rows from 8 `row` on, columns from 8 `strip` on, and which halves are
 // needed.
@@ -114,10 +108,6 @@ bool fits(RegisterGram<T>&) {
   return true;
 }
 
-bool by_rows(int64_t row_stride, int64_t col_stride) {
-  return std::abs(col_stride) <= std::abs(row_stride);
-}
-
 bool uses_tensors(const Device& device, GramKernel kernel) {
   return device.facts().fast_double && kernel == GramKernel::best;
 }
@@ -191,7 +181,7 @@ class GramSum {
     Kernel kernel;
     kernel.rows = rows;
     kernel.output = output;
-    kernel.by_rows = by_rows(rows.X.row_stride, rows.X.col_stride);
+    kernel.by_rows = lies_by_rows(rows.X.row_stride, rows.X.col_stride);
     if (!fits(kernel)) return false;
     launch(kernel, begin, end);
     return true;
@@ -248,27 +238,6 @@ class GramSum {
   DeviceBuffer<double> parts_;
 };
 
-// Work that reads the caller's memory, or buffers that others will use, is over before it leaves.
-class Drained {
- public:
-  explicit Drained(Device& device) : device_(device) {}
-  Drained(const Drained&) = delete;
-  Drained& operator=(const Drained&) = delete;
-  ~Drained() {
-    if (done_) return;
-    try {
-      device_.wait(device_.mark_copies(), Context(1));
-      device_.synchronize(Context(1));
-    } catch (...) {  // what went wrong before is thrown
-    }
-  }
-  void done() { done_ = true; }
-
- private:
-  Device& device_;
-  bool done_ = false;
-};
-
 template <class T>
 DeviceGram make_gram(Device& device, int64_t d, int64_t t, int64_t n_atoms, GramKernel kernel) {
   DeviceGram gram;
@@ -301,117 +270,53 @@ void finish(DeviceGram& gram, const Context& context) {
 }
 
 // Rows of the host in the layout of a tile: X, Y, weights, one after another, in the order of the
-// atoms; X as it lies in memory, by rows or by columns.
+// atoms.
 template <class T>
 class RowTiles {
  public:
   RowTiles(MatrixView<const T> X, MatrixView<const T> Y, VectorView<const T> w,
-           const std::vector<int64_t>& order)
-      : X_(X), Y_(Y), w_(w), order_(order), by_rows_(by_rows(X.row_stride, X.col_stride)) {}
+           const int64_t* order)
+      : X_(X, order),
+        Y_(Y, order),
+        w_({w.data, w.size, w.data != nullptr ? 1 : 0, w.stride, 1}, order) {}
 
-  int64_t row_size() const { return X_.cols + Y_.cols + (w_.data != nullptr ? 1 : 0); }
-  size_t bytes(int64_t n) const { return static_cast<size_t>(n * row_size()) * sizeof(T); }
+  size_t bytes(int64_t n) const {
+    return static_cast<size_t>(n) * (X_.row_bytes() + Y_.row_bytes() + w_.row_bytes());
+  }
 
   void pack(int64_t begin, int64_t n, T* to, const Context& context) const {
     constexpr int64_t kPieceBytes = 256 << 10;
     const int64_t pieces = static_cast<int64_t>(bytes(n)) / kPieceBytes + 1;
     context.parallel_for("rows to the device", pieces, [&](int64_t piece) {
-      const int64_t first = n * piece / pieces, end = n * (piece + 1) / pieces;
-      for (int64_t r = first; r < end; ++r) {
-        const int64_t row = order_.empty() ? begin + r : order_[static_cast<size_t>(begin + r)];
-        if (by_rows_) copy_row(X_, row, to + r * X_.cols);
-        if (Y_.cols > 0) copy_row(Y_, row, to + n * X_.cols + r * Y_.cols);
-        if (w_.data != nullptr) to[n * (X_.cols + Y_.cols) + r] = w_[row];
-      }
-      for (int64_t j = 0; j < X_.cols && !by_rows_; ++j) {
-        const T* const column = X_.data + j * X_.col_stride;
-        T* const out = to + j * n;
-        if (!order_.empty())
-          for (int64_t r = first; r < end; ++r)
-            out[r] = column[order_[static_cast<size_t>(begin + r)] * X_.row_stride];
-        else if (X_.row_stride == 1)
-          std::memcpy(out + first, column + begin + first,
-                      static_cast<size_t>(end - first) * sizeof(T));
-        else
-          for (int64_t r = first; r < end; ++r) out[r] = column[(begin + r) * X_.row_stride];
-      }
+      const int64_t first = n * piece / pieces, size = n * (piece + 1) / pieces - first;
+      X_.pack(begin + first, size, to, first, n);
+      Y_.pack(begin + first, size, Y(to, n), first, n);
+      w_.pack(begin + first, size, w(to, n), first, n);
     });
   }
 
   // Such a tile on the device.
   GramRows<T> rows(const T* tile, int64_t begin, int64_t n, const double* shift) const {
     GramRows<T> rows;
-    rows.X = {tile, n, X_.cols, by_rows_ ? X_.cols : 1, by_rows_ ? 1 : n};
-    rows.Y = {tile + n * X_.cols, n, Y_.cols, Y_.cols, 1};
-    if (w_.data != nullptr) rows.w = {tile + n * (X_.cols + Y_.cols), n, 1};
+    rows.X = X_.packed(tile, n, n);
+    rows.Y = Y_.packed(Y(tile, n), n, n);
+    if (w_.columns() > 0) rows.w = {w(tile, n), n, 1};
     rows.first = begin;
     rows.shift = shift;
     return rows;
   }
 
  private:
-  static void copy_row(MatrixView<const T> from, int64_t row, T* to) {
-    const T* const source = from.data + row * from.row_stride;
-    if (from.col_stride == 1)
-      std::memcpy(to, source, static_cast<size_t>(from.cols) * sizeof(T));
-    else
-      for (int64_t j = 0; j < from.cols; ++j) to[j] = source[j * from.col_stride];
+  template <class U>
+  U* Y(U* tile, int64_t n) const {
+    return tile + n * X_.columns();
+  }
+  template <class U>
+  U* w(U* tile, int64_t n) const {
+    return tile + n * (X_.columns() + Y_.columns());
   }
 
-  MatrixView<const T> X_, Y_;
-  VectorView<const T> w_;
-  const std::vector<int64_t>& order_;
-  bool by_rows_;
-};
-
-// Pinned memory is slow to make: what was used is kept for the next time.
-class PinnedPool {
- public:
-  using Buffer = std::unique_ptr<PinnedBuffer>;
-
-  Buffer take(Device& device, size_t bytes) {
-    {
-      const std::lock_guard lock(mutex_);
-      auto& kept = kept_[device.index()];
-      for (auto& buffer : kept)
-        if (buffer->bytes() >= bytes) {
-          std::swap(buffer, kept.back());
-          Buffer result = std::move(kept.back());
-          kept.pop_back();
-          return result;
-        }
-    }
-    return std::make_unique<PinnedBuffer>(device, bytes);
-  }
-  void give_back(Device& device, Buffer buffer) {
-    const std::lock_guard lock(mutex_);
-    auto& kept = kept_[device.index()];
-    kept.push_back(std::move(buffer));
-    std::sort(kept.begin(), kept.end(),
-              [](const Buffer& a, const Buffer& b) { return a->bytes() > b->bytes(); });
-    if (kept.size() > kBuffers) kept.pop_back();
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<int, std::vector<Buffer>> kept_;
-};
-
-struct PinnedTile {
-  PinnedTile(Device& of, size_t bytes)
-      : device(of), buffer(per_process<PinnedPool>().take(of, bytes)) {}
-  PinnedTile(const PinnedTile&) = delete;
-  PinnedTile& operator=(const PinnedTile&) = delete;
-  ~PinnedTile() { per_process<PinnedPool>().give_back(device, std::move(buffer)); }
-
-  Device& device;
-  PinnedPool::Buffer buffer;
-};
-
-struct Stage {
-  std::unique_ptr<PinnedTile> pinned;
-  std::unique_ptr<DeviceBuffer<char>> tile;
-  Device::MarkPtr copied, used;
+  HostRows<T> X_, Y_, w_;
 };
 
 }  // namespace
@@ -434,7 +339,6 @@ DeviceGram fold_gram_cuda(MatrixView<const T> X, MatrixView<const T> Y, VectorVi
   Drained drained(device);
   sum.add(rows, 0, end, context);
   finish(gram, context);
-  drained.done();
   return gram;
 }
 
@@ -454,7 +358,7 @@ DeviceGram fold_gram_streamed_cuda(MatrixView<const T> X, MatrixView<const T> Y,
   double* const shift = gram.moments.data() + gram.size();
   if (!means.empty()) device.upload(shift, means.data(), means.size() * sizeof(double));
 
-  const RowTiles<T> tiles(X, Y, w, order);
+  const RowTiles<T> tiles(X, Y, w, order.empty() ? nullptr : order.data());
   const int64_t n = folds.atom_begin.back();
   const size_t bytes = tiles.bytes(n);
   GramSum<T> sum(device, gram, folds.atom_begin, kernel);
@@ -465,40 +369,26 @@ DeviceGram fold_gram_streamed_cuda(MatrixView<const T> X, MatrixView<const T> Y,
     Drained drained(device);
     sum.add(tiles.rows(tile.data(), 0, n, shift), 0, n, context);
     finish(gram, context);
-    drained.done();
     return gram;
   }
 
   const auto room = static_cast<size_t>(std::max<int64_t>(device.free_memory(), 0)) / 8;
-  const size_t aim = std::min({kTileBytes, std::max(kSmall, bytes / 8), std::max(kLeast, room)});
+  const size_t aim =
+      std::min({RowStream::kBytes, std::max(kSmall, bytes / 8), std::max(kLeast, room)});
   const int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(aim / tiles.bytes(1)), 1, n);
-  const size_t tile_bytes = tiles.bytes(rows);
-  Stage stages[kBuffers];
+  RowStream stream(device, tiles.bytes(rows),
+                   static_cast<int>(std::min<int64_t>(RowStream::kBuffers, (n + rows - 1) / rows)));
   Drained drained(device);
-  int turn = 0;
-  for (int64_t begin = 0; begin < n; begin += rows, turn = (turn + 1) % kBuffers) {
+  for (int64_t begin = 0; begin < n; begin += rows) {
     context.check();
     const int64_t size = std::min(rows, n - begin);
-    Stage& stage = stages[turn];
-    if (stage.pinned == nullptr) {
-      stage.pinned = std::make_unique<PinnedTile>(device, tile_bytes);
-      stage.tile = std::make_unique<DeviceBuffer<char>>(device, tile_bytes);
-      device.copies_wait(device.mark_work());  // the memory is there in the order of the work
-    } else {
-      device.wait(stage.copied, context);
-      device.copies_wait(stage.used);
-    }
-    T* const packed = stage.pinned->buffer->template data<T>();
+    T* const packed = stream.fill<T>(context);
     tiles.pack(begin, size, packed, context);
-    device.upload_beside(stage.tile->data(), packed, tiles.bytes(size));
-    stage.copied = device.mark_copies();
-    device.work_waits(stage.copied);
-    const auto* const tile = reinterpret_cast<const T*>(stage.tile->data());
+    const T* const tile = stream.send<T>(tiles.bytes(size));
     sum.add(tiles.rows(tile, begin, size, shift), begin, begin + size, context);
-    stage.used = device.mark_work();
+    stream.used();
   }
   finish(gram, context);
-  drained.done();
   return gram;
 }
 

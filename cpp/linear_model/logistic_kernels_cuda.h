@@ -22,6 +22,7 @@ inline constexpr double kLargestLoss = 36.04365338911715;  // -log(epsilon), as 
 
 struct Tile {
   int64_t begin;  // position in the folds' order
+  int64_t row;    // place among the rows there are: the position, or that in a buffer
   int32_t rows, atom;
 };
 struct Chunk {
@@ -42,8 +43,8 @@ struct Data {
   int64_t d, classes;
   double one;
 
-  MANYFIT_DEVICE int64_t place(int64_t position) const {
-    return (order == nullptr ? position : order[position]) * row_stride;
+  MANYFIT_DEVICE int64_t place(int64_t row) const {
+    return (order == nullptr ? row : order[row]) * row_stride;
   }
   MANYFIT_DEVICE double at(int64_t place, int64_t j) const {
     if (j >= d) return j == d ? one : 0;
@@ -118,6 +119,55 @@ MANYFIT_DEVICE void load_rows(Block& block, const Data& data, const int64_t* pla
   });
 }
 
+// What a warp multiplies: 8 A rows by 8 B columns of sums, and the factors of four steps.
+template <int A, int B>
+struct WarpProduct {
+  double sum[A][B][2] = {};
+  double left[A] = {}, right[B] = {};
+};
+
+// Adds the products of kSteps steps k: of left(warp, k, i) and right(warp, k, j).
+template <int kSteps, int A, int B, class Left, class Right>
+MANYFIT_DEVICE void multiply_add(Block& block, PerThread<WarpProduct<A, B>>& own, Left&& left,
+                                 Right&& right) {
+  MANYFIT_UNROLL
+  for (int k = 0; k < kSteps; k += 4) {
+    block.each_alone([&](int thread) {
+      const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
+      MANYFIT_UNROLL
+      for (int a = 0; a < A; ++a) own[thread].left[a] = left(warp, k + q, 8 * a + lane);
+      MANYFIT_UNROLL
+      for (int b = 0; b < B; ++b) own[thread].right[b] = right(warp, k + q, 8 * b + lane);
+    });
+    MANYFIT_UNROLL
+    for (int a = 0; a < A; ++a) {
+      MANYFIT_UNROLL
+      for (int b = 0; b < B; ++b)
+        block.multiply_add_8x8x4([&](int thread) -> double& { return own[thread].sum[a][b][0]; },
+                                 [&](int thread) -> double& { return own[thread].sum[a][b][1]; },
+                                 [&](int thread) { return own[thread].left[a]; },
+                                 [&](int thread) { return own[thread].right[b]; });
+    }
+  }
+}
+
+// put(warp, i, j, sum) for each of the sums.
+template <int A, int B, class Put>
+MANYFIT_DEVICE void put_sums(Block& block, PerThread<WarpProduct<A, B>>& own, Put&& put) {
+  block.each_alone([&](int thread) {
+    const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
+    MANYFIT_UNROLL
+    for (int a = 0; a < A; ++a) {
+      MANYFIT_UNROLL
+      for (int b = 0; b < B; ++b) {
+        MANYFIT_UNROLL
+        for (int e = 0; e < 2; ++e)
+          put(warp, 8 * a + lane, 8 * b + 2 * q + e, own[thread].sum[a][b][e]);
+      }
+    }
+  });
+}
+
 // Scores: scores[slot][column][row in tile], columns the members' outputs. A block does a tile by
 // 8 or 64 columns, a warp 32 rows by 8 CB: for 4 CB products (2 cycles of an SM each) 4 + CB reads
 // of shared memory (2 cycles each), so with CB = 4 tensor cores are the bound.
@@ -137,11 +187,6 @@ struct ScoresKernel {
   int64_t outputs, column_blocks;
   double* scores;
 
-  struct Own {
-    double sum[4][CB][2] = {};
-    double left[4] = {}, right[CB] = {};
-  };
-
   MANYFIT_DEVICE void operator()(Block& block) const {
     const int64_t slot = block.x() / column_blocks, first = block.x() % column_blocks * kColumns;
     const Chunk chunk = round.chunks[slot / round.width];
@@ -153,10 +198,9 @@ struct ScoresKernel {
     auto* z = block.template shared<double>();
     auto* w = z + kTile * LD;
     auto* places = reinterpret_cast<int64_t*>(w + kStep * LDW);
-    PerThread<Own> own(block);
+    PerThread<WarpProduct<4, CB>> own(block);
     block.each([&](int thread) {
-      if (thread < kTile)
-        places[thread] = data.place(tile.begin + (thread < tile.rows ? thread : 0));
+      if (thread < kTile) places[thread] = data.place(tile.row + (thread < tile.rows ? thread : 0));
     });
     for (int64_t j = 0; j < p; j += kStep) {
       block.each_alone([&](int thread) {
@@ -172,45 +216,15 @@ struct ScoresKernel {
         }
       });
       load_rows<kTile, kStep, LD>(block, data, places, tile.rows, j, z);
-      MANYFIT_UNROLL
-      for (int k = 0; k < kStep; k += 4) {
-        block.each_alone([&](int thread) {
-          const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
-          MANYFIT_UNROLL
-          for (int a = 0; a < 4; ++a)
-            own[thread].left[a] = z[(warp % 4 * 32 + 8 * a + lane) * LD + k + q];
-          MANYFIT_UNROLL
-          for (int b = 0; b < CB; ++b)
-            own[thread].right[b] = w[(k + q) * LDW + warp / 4 * 8 * CB + 8 * b + lane];
-        });
-        MANYFIT_UNROLL
-        for (int a = 0; a < 4; ++a) {
-          MANYFIT_UNROLL
-          for (int b = 0; b < CB; ++b)
-            block.multiply_add_8x8x4(
-                [&](int thread) -> double& { return own[thread].sum[a][b][0]; },
-                [&](int thread) -> double& { return own[thread].sum[a][b][1]; },
-                [&](int thread) { return own[thread].left[a]; },
-                [&](int thread) { return own[thread].right[b]; });
-        }
-      }
+      multiply_add<kStep>(
+          block, own, [&](int warp, int k, int i) { return z[(warp % 4 * 32 + i) * LD + k]; },
+          [&](int warp, int k, int c) { return w[k * LDW + warp / 4 * 8 * CB + c]; });
       block.each([](int) {});
     }
-    block.each_alone([&](int thread) {
-      const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
-      MANYFIT_UNROLL
-      for (int a = 0; a < 4; ++a) {
-        MANYFIT_UNROLL
-        for (int b = 0; b < CB; ++b) {
-          MANYFIT_UNROLL
-          for (int e = 0; e < 2; ++e) {
-            const int64_t c = first + warp / 4 * 8 * CB + 8 * b + 2 * q + e;
-            if (c < columns)
-              scores[(slot * members.widest * outputs + c) * kTile + warp % 4 * 32 + 8 * a + lane] =
-                  own[thread].sum[a][b][e];
-          }
-        }
-      }
+    put_sums(block, own, [&](int warp, int i, int column, double sum) {
+      const int64_t c = first + warp / 4 * 8 * CB + column;
+      if (c < columns)
+        scores[(slot * members.widest * outputs + c) * kTile + warp % 4 * 32 + i] = sum;
     });
   }
 };
@@ -430,11 +444,6 @@ struct ProductsKernel {
   int64_t columns, stride;       // of parts
   double* parts;
 
-  struct Own {
-    double sum[4][4][2] = {};
-    double left[4] = {}, right[4] = {};
-  };
-
   MANYFIT_DEVICE void operator()(Block& block) const {
     const int64_t c = block.x() / (blocks * pairs);
     const int64_t pair = block.x() / blocks % pairs;
@@ -456,12 +465,12 @@ struct ProductsKernel {
     auto* scale = right + kRows * LD;
     auto* places = reinterpret_cast<int64_t*>(scale + kTile);
     const bool diagonal = kSymmetric && side_i == side_j;  // both factors are of the same columns
-    PerThread<Own> own(block);
+    PerThread<WarpProduct<4, 4>> own(block);
     for (int64_t t = round.first(chunk); t < round.last(chunk); ++t) {
       const Tile tile = round.tiles[t];
       const int64_t slot = round.slot(c, t);
       block.each([&](int thread) {
-        places[thread] = data.place(tile.begin + (thread < tile.rows ? thread : 0));
+        places[thread] = data.place(tile.row + (thread < tile.rows ? thread : 0));
         if (diagonal) scale[thread] = factor.scale(slot, pair, thread);
       });
       for (int from = 0; from < tile.rows; from += kRows) {
@@ -477,47 +486,19 @@ struct ProductsKernel {
           }
         });
         load_rows<kRows, kSide, LD>(block, data, places + from, tile.rows - from, i0, left);
-        MANYFIT_UNROLL
-        for (int k = 0; k < kRows; k += 4) {
-          block.each_alone([&](int thread) {
-            const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
-            const double by = diagonal ? scale[from + k + q] : 1.0;
-            const double* other = diagonal ? left : right;
-            MANYFIT_UNROLL
-            for (int a = 0; a < 4; ++a) {
-              own[thread].left[a] = left[(k + q) * LD + warp / 2 * 32 + 8 * a + lane];
-              own[thread].right[a] = by * other[(k + q) * LD + warp % 2 * 32 + 8 * a + lane];
-            }
-          });
-          MANYFIT_UNROLL
-          for (int a = 0; a < 4; ++a) {
-            MANYFIT_UNROLL
-            for (int b = 0; b < 4; ++b)
-              block.multiply_add_8x8x4(
-                  [&](int thread) -> double& { return own[thread].sum[a][b][0]; },
-                  [&](int thread) -> double& { return own[thread].sum[a][b][1]; },
-                  [&](int thread) { return own[thread].left[a]; },
-                  [&](int thread) { return own[thread].right[b]; });
-          }
-        }
+        multiply_add<kRows>(
+            block, own, [&](int warp, int k, int i) { return left[k * LD + warp / 2 * 32 + i]; },
+            [&](int warp, int k, int j) {
+              const double by = diagonal ? scale[from + k] : 1.0;
+              return by * (diagonal ? left : right)[k * LD + warp % 2 * 32 + j];
+            });
         block.each([](int) {});
       }
     }
-    block.each_alone([&](int thread) {
-      const int q = thread % 4, lane = thread % kWarp / 4, warp = thread / kWarp;
-      double* to = parts + (c * pairs + pair) * columns * stride;
-      MANYFIT_UNROLL
-      for (int a = 0; a < 4; ++a) {
-        MANYFIT_UNROLL
-        for (int b = 0; b < 4; ++b) {
-          MANYFIT_UNROLL
-          for (int e = 0; e < 2; ++e) {
-            const int64_t i = i0 + warp / 2 * 32 + 8 * a + lane;
-            const int64_t j = j0 + warp % 2 * 32 + 8 * b + 2 * q + e;
-            if (i < p && j < width) to[j * stride + i] += own[thread].sum[a][b][e];
-          }
-        }
-      }
+    double* to = parts + (c * pairs + pair) * columns * stride;
+    put_sums(block, own, [&](int warp, int a, int b, double sum) {
+      const int64_t i = i0 + warp / 2 * 32 + a, j = j0 + warp % 2 * 32 + b;
+      if (i < p && j < width) to[j * stride + i] += sum;
     });
   }
 };

@@ -99,8 +99,9 @@ struct NarrowPass {
         const int n = tile.rows - from < R ? tile.rows - from : R;
         block.each([&](int thread) {
           for (int r = thread; r < R; r += block.threads()) {
-            const int64_t position = tile.begin + from + (r < n ? r : 0);
-            places[r] = data.place(position);
+            const int row = from + (r < n ? r : 0);
+            const int64_t position = tile.begin + row;
+            places[r] = data.place(tile.row + row);
             sign[r] = data.label[position] == 1 ? 1.0 : -1.0;
             weight[r] = r < n ? data.weight_at(position) : 0.0;
           }

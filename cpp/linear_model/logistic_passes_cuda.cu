@@ -7,6 +7,7 @@
 #include "linear_model/logistic_kernels_cuda.h"
 #include "linear_model/logistic_narrow_cuda.h"
 #include "linear_model/logistic_passes_cuda.h"
+#include "linear_model/logistic_rounds_cuda.h"
 #include "linear_model/logistic_sums_cuda.h"
 
 namespace manyfit {
@@ -14,108 +15,8 @@ namespace {
 
 using namespace logistic_kernels;
 
-constexpr int64_t kNarrow = 64;       // parameters of one output that a kernel keeps in registers
-constexpr int64_t kMostChunks = 528;  // four blocks for each multiprocessor of an H200
-constexpr int64_t kPartBytes = int64_t{256} << 20;
-constexpr int64_t kWorkspace = int64_t{64} << 20;  // no larger than its second-level cache, about
-constexpr int64_t kTermWork = 130;                 // of a row's loss, in multiply-adds
-
-int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// The tiles that a sample of one of `step` reads: those the CPU reads (logistic_rows.cpp).
-struct Cut {
-  int64_t step = 0;
-  std::vector<int64_t> atom_tile;  // (atoms + 1)
-  DeviceBuffer<Tile> tiles;
-
-  Cut() = default;
-  Cut(const DeviceFolds& folds, int64_t one_of) : step(one_of) {
-    constexpr int64_t kCpuChunks = 64, kCpuTiles = 4;
-    const int64_t all = over(folds.n_rows, kTile);
-    const int64_t rows = std::max(over(all, kCpuChunks) * kTile, kCpuTiles * kTile * step);
-    std::vector<Tile> list;
-    atom_tile.push_back(0);
-    for (int64_t a = 0; a < folds.n_atoms(); ++a) {
-      const int64_t end = folds.atom_begin[a + 1];
-      for (int64_t chunk = folds.atom_begin[a]; chunk < end; chunk += rows) {
-        const int64_t stop = std::min(chunk + rows, end);
-        for (int64_t begin = chunk; begin < stop; begin += kTile * step)
-          list.push_back({begin, static_cast<int32_t>(std::min<int64_t>(kTile, stop - begin)),
-                          static_cast<int32_t>(a)});
-      }
-      atom_tile.push_back(static_cast<int64_t>(list.size()));
-    }
-    tiles = DeviceBuffer<Tile>(folds.device(), list);
-  }
-};
-
-// Runs of at most `each` tiles of one atom.
-struct ChunkTable {
-  std::vector<int64_t> atom_chunk;  // (atoms + 1)
-  int64_t count = 0, longest = 0;
-  DeviceBuffer<Chunk> chunks;
-  DeviceBuffer<int64_t> begin;  // atom_chunk
-
-  ChunkTable(Device& device, const Cut& cut, int64_t each) {
-    std::vector<Chunk> list;
-    atom_chunk.push_back(0);
-    for (size_t a = 0; a + 1 < cut.atom_tile.size(); ++a) {
-      for (int64_t t = cut.atom_tile[a]; t < cut.atom_tile[a + 1]; t += each)
-        list.push_back({t, static_cast<int32_t>(std::min(each, cut.atom_tile[a + 1] - t)),
-                        static_cast<int32_t>(a)});
-      atom_chunk.push_back(static_cast<int64_t>(list.size()));
-    }
-    count = static_cast<int64_t>(list.size());
-    for (const Chunk& chunk : list) longest = std::max<int64_t>(longest, chunk.tiles);
-    chunks = DeviceBuffer<Chunk>(device, list);
-    begin = DeviceBuffer<int64_t>(device, atom_chunk);
-  }
-};
-
-// What a pass takes of a chunk of rows and of a tile.
-struct Needs {
-  int64_t sums;       // bytes that a chunk sums up
-  int64_t workspace;  // bytes of a tile in the workspace
-  double work;        // of a tile, in multiply-adds
-};
-
-// Chunks, and the rounds in which a pass goes through them.
-struct Chunks {
-  const ChunkTable& table;
-  const Tile* tiles;
-  int64_t count, width;
-
-  Chunks(Device& device, const ChunkTable& chunks, const Tile* of, const Needs& needs)
-      : table(chunks), tiles(of), count(chunks.count) {
-    // A launch may take some 30 ms, on the simulated device too.
-    const DeviceFacts& facts = device.facts();
-    const double rate = facts.driver == 0 ? 2e6 : facts.fast_double ? 2e9 : 5e7;
-    const double fit =
-        rate * facts.multiprocessors / std::max(1.0, needs.work * static_cast<double>(count));
-    const auto longest = static_cast<double>(table.longest);
-    width = static_cast<int64_t>(std::max(1.0, std::min(fit, longest)));
-    if (needs.workspace > 0)
-      width = std::clamp<int64_t>(kWorkspace / (needs.workspace * std::max<int64_t>(count, 1)), 1,
-                                  width);
-  }
-
-  // How many tiles a chunk may have.
-  static int64_t each(const Cut& cut, const Needs& needs) {
-    const int64_t all = cut.atom_tile.back();
-    int64_t most = std::min(kMostChunks, kPartBytes / std::max<int64_t>(needs.sums, 1));
-    if (needs.workspace > 0) most = std::min(most, kPartBytes / needs.workspace);
-    return std::max<int64_t>(1, over(all, std::max<int64_t>(most, 1)));
-  }
-
-  // f(round) for each round, asking the context between launches.
-  template <class F>
-  void rounds(const Context& context, F&& f) const {
-    for (int64_t from = 0; from < table.longest; from += width) {
-      context.check();
-      f(Round{tiles, table.chunks.data(), from, width});
-    }
-  }
-};
+constexpr int64_t kNarrow = 64;     // parameters of one output that a kernel keeps in registers
+constexpr int64_t kTermWork = 130;  // of a row's loss, in multiply-adds
 
 class LogisticPassesCuda final : public LogisticPasses {
  public:
@@ -133,11 +34,12 @@ class LogisticPassesCuda final : public LogisticPasses {
     cut_ = &whole_;
   }
 
-  // Labels, weights and shift, from arrays on the device.
+  // Labels, weights and shift, of X on the device or, where they are streamed, on the host.
   template <class T>
   void read(MatrixView<const T> X, VectorView<const int64_t> codes, VectorView<const T> w,
-            bool fit_intercept, const Context& context) {
+            bool fit_intercept, bool on_host, const Context& context) {
     const int64_t n = X.rows, d = X.cols;
+    const Drained drained(device_);
     label_ = DeviceBuffer<int32_t>(device_, n);
     if (!w.empty()) weight_ = DeviceBuffer<double>(device_, n);
     const int64_t blocks = std::min<int64_t>(over(n, kSumThreads), 1024);
@@ -148,9 +50,12 @@ class LogisticPassesCuda final : public LogisticPasses {
     for (const int32_t each : bad.download(context))
       if (each != 0) throw InvalidInput("codes must be classes");
     shift_.assign(static_cast<size_t>(d), 0.0);
-    shift_on_device_ = DeviceBuffer<double>(device_, std::max<int64_t>(d, 1));
-    shift_on_device_.zero();
-    if (fit_intercept && d > 0) {
+    if (fit_intercept && on_host) {
+      const MeansKernel<T> means{X, nullptr};
+      for (int64_t j = 0; j < d; ++j) shift_[j] = means.mean(j);
+    }
+    shift_on_device_ = DeviceBuffer<double>(device_, shift_);
+    if (fit_intercept && !on_host && d > 0) {
       device_.launch({over(d, kSumThreads), 1, 1}, kSumThreads, 0,
                      MeansKernel<T>{X, shift_on_device_.data()});
       device_.download(shift_.data(), shift_on_device_.data(), static_cast<size_t>(d) * 8, context);
@@ -158,6 +63,11 @@ class LogisticPassesCuda final : public LogisticPasses {
     data_.shift = shift_on_device_.data();
     data_.label = label_.data();
     data_.weight = w.empty() ? nullptr : weight_.data();
+  }
+
+  template <class T>
+  void stream(MatrixView<const T> X, const int64_t* order, const Context& context) {
+    streamed_ = std::make_unique<StreamedRows>(device_, X, order, context);
   }
 
   int64_t rows() const override { return folds_.n_rows; }
@@ -173,11 +83,10 @@ class LogisticPassesCuda final : public LogisticPasses {
 
   void total_weight(int64_t class_weight, double* total, const Context& context) const override {
     const Chunks chunks = chunked(*cut_, {8, 0, kTile});
-    DeviceBuffer<double> parts(device_, chunks.count);
-    parts.zero();
-    chunks.rounds(context, [&](const Round& round) {
-      device_.launch({chunks.count, 1, 1}, kTile, kTile * 8,
-                     WeightKernel{data_, round, class_weight, parts.data()});
+    const DeviceBuffer<double> parts = zeros(chunks.count);
+    each_round(chunks, data_, context, [&](const Part& part) {
+      device_.launch({part.count, 1, 1}, kTile, kTile * 8,
+                     WeightKernel{part.data, part.round, class_weight, parts.data()});
     });
     const std::vector<double> found = parts.download(context);
     for (int64_t a = 0; a < atoms(); ++a) {
@@ -200,8 +109,8 @@ class LogisticPassesCuda final : public LogisticPasses {
                         [&](int64_t i, int64_t a) { return points[i].atoms[a] != 0; });
     const DeviceBuffer<double> models(device_, coef);
     const int64_t losses = n_points * atoms();
-    DeviceBuffer<double> sums(device_, losses * (1 + p * K));
-    sums.zero();
+    const Drained drained(device_);
+    const DeviceBuffer<double> sums = zeros(losses * (1 + p * K));
     const Results results{sums.data(), sums.data() + losses, atoms(), p, K};
     const int64_t widest = wanted.members.widest;
     if (widest > 0 && K == 1 && p <= kNarrow) {
@@ -236,25 +145,25 @@ class LogisticPassesCuda final : public LogisticPasses {
                         [&](int64_t, int64_t a) { return times[a] != 0; });
     const DeviceBuffer<double> model(device_, std::vector<double>(point.coef, point.coef + p * K));
     const DeviceBuffer<double> often(device_, std::vector<double>(times, times + atoms()));
-    DeviceBuffer<double> whole(device_, p * K * p * K);
+    const Drained drained(device_);
+    const DeviceBuffer<double> whole = scratch(p * K * p * K);
     const int64_t sides = over(p, ProductsKernel<Curved, true>::kSide);
     const int64_t blocks = sides * (sides + 1) / 2;
     const Chunks chunks = chunked(*cut_, {pairs * p * p * 8, (K + pairs) * kTile * 8,
                                           static_cast<double>(kTile * pairs * blocks) * 4096});
     const int64_t slots = chunks.count * chunks.width;
-    const DeviceBuffer<double> scores(device_, slots * K * kTile);
-    const DeviceBuffer<double> curvature(device_, slots * pairs * kTile);
-    DeviceBuffer<double> parts(device_, chunks.count * pairs * p * p);
-    parts.zero();
-    chunks.rounds(context, [&](const Round& round) {
-      launch_scores(wanted, chunks, round, model, scores);
-      device_.launch({slots, 1, 1}, kTile, 0,
-                     CurvatureKernel{data_, round, wanted.members, point.class_weight, K,
+    const DeviceBuffer<double> scores = scratch(slots * K * kTile);
+    const DeviceBuffer<double> curvature = scratch(slots * pairs * kTile);
+    const DeviceBuffer<double> parts = zeros(chunks.count * pairs * p * p);
+    over_rows(chunks, wanted, context, [&](const Part& part) {
+      launch_scores(wanted, part, model, scores);
+      device_.launch({part.count * part.round.width, 1, 1}, kTile, 0,
+                     CurvatureKernel{part.data, part.round, wanted.members, point.class_weight, K,
                                      scores.data(), curvature.data()});
       using Kernel = ProductsKernel<Curved, true>;
-      device_.launch({chunks.count * pairs * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
-                     Kernel{data_, round, wanted.members, Curved{curvature.data(), pairs}, blocks,
-                            sides, pairs, p, p, parts.data()});
+      device_.launch({part.count * pairs * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
+                     Kernel{part.data, part.round, wanted.members, Curved{curvature.data(), pairs},
+                            blocks, sides, pairs, p, p, part.of(parts.data(), pairs * p * p)});
     });
     const int64_t entries = pairs * p * p;
     device_.launch({over(entries, kSumThreads), 1, 1}, kSumThreads, 0,
@@ -266,14 +175,17 @@ class LogisticPassesCuda final : public LogisticPasses {
   void squares(int64_t class_weight, const double* times, double* result,
                const Context& context) const override {
     const int64_t p = parameters();
+    const Wanted wanted(device_, atoms(), {class_weight},
+                        [&](int64_t, int64_t a) { return times[a] != 0; });
     const DeviceBuffer<double> often(device_, std::vector<double>(times, times + atoms()));
     const Chunks chunks = chunked(*cut_, {p * 8, 0, static_cast<double>(kTile * p)});
-    DeviceBuffer<double> parts(device_, chunks.count * p), total(device_, p);
-    parts.zero();
+    const Drained drained(device_);
+    const DeviceBuffer<double> parts = zeros(chunks.count * p), total = scratch(p);
     const int64_t groups = over(p, kTile);
-    chunks.rounds(context, [&](const Round& round) {
-      device_.launch({chunks.count * groups, 1, 1}, kTile, kTile * 16,
-                     SquaresKernel{data_, round, class_weight, groups, parts.data()});
+    over_rows(chunks, wanted, context, [&](const Part& part) {
+      device_.launch(
+          {part.count * groups, 1, 1}, kTile, kTile * 16,
+          SquaresKernel{part.data, part.round, class_weight, groups, part.of(parts.data(), p)});
     });
     device_.launch({over(p, kSumThreads), 1, 1}, kSumThreads, 0,
                    SquaresSum{parts.data(), often.data(), chunks.table.begin.data(), atoms(), p,
@@ -301,13 +213,14 @@ class LogisticPassesCuda final : public LogisticPasses {
     const Chunks chunks =
         chunked(whole_, {widest * 24, widest * K * kTile * 8,
                          static_cast<double>(kTile * widest * K * (p + kTermWork))});
-    const DeviceBuffer<double> scores(device_, chunks.count * chunks.width * widest * K * kTile);
-    DeviceBuffer<double> parts(device_, chunks.count * widest * 3);
-    parts.zero();
-    chunks.rounds(context, [&](const Round& round) {
-      launch_scores(wanted, chunks, round, given, scores);
-      device_.launch({chunks.count * widest, 1, 1}, kTile, 3 * kTile * 8,
-                     LeftOutKernel{data_, round, wanted.members, K, scores.data(), parts.data()});
+    const Drained drained(device_);
+    const DeviceBuffer<double> scores = scratch(chunks.count * chunks.width * widest * K * kTile);
+    const DeviceBuffer<double> parts = zeros(chunks.count * widest * 3);
+    over_rows(chunks, wanted, context, [&](const Part& part) {
+      launch_scores(wanted, part, given, scores);
+      device_.launch({part.count * widest, 1, 1}, kTile, 3 * kTile * 8,
+                     LeftOutKernel{part.data, part.round, wanted.members, K, scores.data(),
+                                   part.of(parts.data(), widest * 3)});
     });
     const std::vector<double> found = parts.download(context);
     for (int64_t a = 0; a < atoms(); ++a) {
@@ -358,7 +271,34 @@ class LogisticPassesCuda final : public LogisticPasses {
     const int64_t each = Chunks::each(cut, needs);
     auto& table = tables_[{cut.step, each}];
     if (!table) table = std::make_unique<const ChunkTable>(device_, cut, each);
-    return {device_, *table, cut.tiles.data(), needs};
+    const int64_t row = data_.d * (data_.single ? 4 : 8);
+    return {device_, *table, cut, needs, kTile * row};
+  }
+
+  // Memory of a pass. Rows that were kept on the device give way to it.
+  DeviceBuffer<double> scratch(int64_t size) const {
+    try {
+      return {device_, size};
+    } catch (const DeviceMemoryError&) {
+      if (streamed_ == nullptr || !streamed_->give_way()) throw;
+    }
+    return {device_, size};
+  }
+  DeviceBuffer<double> zeros(int64_t size) const {
+    DeviceBuffer<double> result = scratch(size);
+    result.zero();
+    return result;
+  }
+
+  // f(part) for each launch over the rows of the atoms wanted.
+  template <class F>
+  void over_rows(const Chunks& chunks, const Wanted& wanted, const Context& context, F&& f) const {
+    if (streamed_ == nullptr) {
+      each_round(chunks, data_, context, f);
+      return;
+    }
+    const auto wants = [&](int64_t atom) { return !wanted.of[atom].empty(); };
+    streamed_->each_round(chunks, data_, context, wants, f);
   }
 
   template <int NB, int MB>
@@ -373,12 +313,12 @@ class LogisticPassesCuda final : public LogisticPasses {
     const Chunks chunks = chunked(*cut_, {widest * Kernel::kLength * 8, 0,
                                           static_cast<double>(kTile * grid * columns * 8 * MB) *
                                               static_cast<double>(2 * Kernel::P + kTermWork)});
-    DeviceBuffer<double> parts(device_, chunks.count * widest * Kernel::kLength);
-    parts.zero();
-    chunks.rounds(context, [&](const Round& round) {
-      device_.launch({chunks.count, grid, 1}, columns * rows * kWarp, Kernel::kShared,
-                     Kernel{data_, round, wanted.members, models.data(), wanted.class_weight,
-                            columns, rows, parts.data()});
+    const DeviceBuffer<double> parts = zeros(chunks.count * widest * Kernel::kLength);
+    over_rows(chunks, wanted, context, [&](const Part& part) {
+      device_.launch(
+          {part.count, grid, 1}, columns * rows * kWarp, Kernel::kShared,
+          Kernel{part.data, part.round, wanted.members, models.data(), wanted.class_weight, columns,
+                 rows, part.of(parts.data(), widest * Kernel::kLength)});
     });
     device_.launch({over(atoms() * widest * (parameters() + 1), kSumThreads), 1, 1}, kSumThreads, 0,
                    NarrowSum{parts.data(), chunks.table.begin.data(), wanted.members, Kernel::P,
@@ -394,34 +334,33 @@ class LogisticPassesCuda final : public LogisticPasses {
     const Chunks chunks = chunked(
         *cut_, {(columns * p + widest) * 8, columns * kTile * 8,
                 static_cast<double>(kTile * columns) * static_cast<double>(2 * p + kTermWork)});
-    const DeviceBuffer<double> scores(device_, chunks.count * chunks.width * columns * kTile);
-    DeviceBuffer<double> gradients(device_, chunks.count * columns * p);
-    DeviceBuffer<double> losses(device_, chunks.count * widest);
-    gradients.zero();
-    losses.zero();
-    chunks.rounds(context, [&](const Round& round) {
-      launch_scores(wanted, chunks, round, models, scores);
-      device_.launch({chunks.count * widest, 1, 1}, kTile, kTile * 8,
-                     LossKernel{data_, round, wanted.members, wanted.class_weight, K, scores.data(),
-                                losses.data()});
-      device_.launch({chunks.count * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
-                     Kernel{data_, round, wanted.members, Slopes{scores.data(), widest, K}, blocks,
-                            sides, 1, columns, p, gradients.data()});
+    const DeviceBuffer<double> scores = scratch(chunks.count * chunks.width * columns * kTile);
+    const DeviceBuffer<double> gradients = zeros(chunks.count * columns * p);
+    const DeviceBuffer<double> losses = zeros(chunks.count * widest);
+    over_rows(chunks, wanted, context, [&](const Part& part) {
+      launch_scores(wanted, part, models, scores);
+      device_.launch({part.count * widest, 1, 1}, kTile, kTile * 8,
+                     LossKernel{part.data, part.round, wanted.members, wanted.class_weight, K,
+                                scores.data(), part.of(losses.data(), widest)});
+      device_.launch({part.count * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
+                     Kernel{part.data, part.round, wanted.members, Slopes{scores.data(), widest, K},
+                            blocks, sides, 1, columns, p, part.of(gradients.data(), columns * p)});
     });
     device_.launch({over(atoms() * widest * (p * K + 1), kSumThreads), 1, 1}, kSumThreads, 0,
                    WideSum{gradients.data(), losses.data(), chunks.table.begin.data(),
                            wanted.members, results});
   }
 
-  void launch_scores(const Wanted& wanted, const Chunks& chunks, const Round& round,
-                     const DeviceBuffer<double>& models, const DeviceBuffer<double>& scores) const {
+  void launch_scores(const Wanted& wanted, const Part& part, const DeviceBuffer<double>& models,
+                     const DeviceBuffer<double>& scores) const {
     const int64_t columns = wanted.members.widest * outputs();
     const auto go = [&]<int CB>() {
       using Kernel = ScoresKernel<CB>;
       const int64_t blocks = over(columns, Kernel::kColumns);
-      device_.launch(
-          {chunks.count * chunks.width * blocks, 1, 1}, Kernel::kThreads, Kernel::kShared,
-          Kernel{data_, round, wanted.members, models.data(), outputs(), blocks, scores.data()});
+      device_.launch({part.count * part.round.width * blocks, 1, 1}, Kernel::kThreads,
+                     Kernel::kShared,
+                     Kernel{part.data, part.round, wanted.members, models.data(), outputs(), blocks,
+                            scores.data()});
     };
     if (columns <= 8)
       go.template operator()<1>();
@@ -437,18 +376,17 @@ class LogisticPassesCuda final : public LogisticPasses {
   DeviceBuffer<double> weight_;
   DeviceBuffer<double> shift_on_device_;
   std::vector<double> shift_;
+  std::unique_ptr<StreamedRows> streamed_;
   Cut whole_, sampled_;
   const Cut* cut_;
   mutable std::map<std::pair<int64_t, int64_t>, std::unique_ptr<const ChunkTable>> tables_;
 };
 
-}  // namespace
-
 template <class T>
-std::unique_ptr<LogisticPasses> logistic_passes_cuda(
-    MatrixView<const T> X, VectorView<const int64_t> codes, VectorView<const T> w,
-    const DeviceFolds& folds, int64_t n_classes, bool fit_intercept, const double* class_weights,
-    int64_t class_weight_rows, const Context& context) {
+std::unique_ptr<LogisticPassesCuda> make_passes(MatrixView<const T> X, const DeviceFolds& folds,
+                                                int64_t n_classes, bool fit_intercept,
+                                                const double* class_weights,
+                                                int64_t class_weight_rows) {
   Data data{};
   data.x = X.data;
   data.single = sizeof(T) == sizeof(float);
@@ -457,16 +395,48 @@ std::unique_ptr<LogisticPasses> logistic_passes_cuda(
   data.d = X.cols;
   data.classes = n_classes;
   data.one = fit_intercept ? 1 : 0;
-  auto passes = std::make_unique<LogisticPassesCuda>(folds, data, class_weights, class_weight_rows);
-  passes->read(X, codes, w, fit_intercept, context);
+  return std::make_unique<LogisticPassesCuda>(folds, data, class_weights, class_weight_rows);
+}
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<LogisticPasses> logistic_passes_cuda(
+    MatrixView<const T> X, VectorView<const int64_t> codes, VectorView<const T> w,
+    const DeviceFolds& folds, int64_t n_classes, bool fit_intercept, const double* class_weights,
+    int64_t class_weight_rows, const Context& context) {
+  auto passes = make_passes(X, folds, n_classes, fit_intercept, class_weights, class_weight_rows);
+  passes->read(X, codes, w, fit_intercept, false, context);
   return passes;
 }
 
-template std::unique_ptr<LogisticPasses> logistic_passes_cuda(
-    MatrixView<const float>, VectorView<const int64_t>, VectorView<const float>, const DeviceFolds&,
-    int64_t, bool, const double*, int64_t, const Context&);
-template std::unique_ptr<LogisticPasses> logistic_passes_cuda(
-    MatrixView<const double>, VectorView<const int64_t>, VectorView<const double>,
-    const DeviceFolds&, int64_t, bool, const double*, int64_t, const Context&);
+template <class T>
+std::unique_ptr<LogisticPasses> logistic_passes_streamed_cuda(
+    MatrixView<const T> X, const int64_t* order, VectorView<const int64_t> codes,
+    VectorView<const T> w, const DeviceFolds& folds, int64_t n_classes, bool fit_intercept,
+    const double* class_weights, int64_t class_weight_rows, const Context& context) {
+  auto passes = make_passes(X, folds, n_classes, fit_intercept, class_weights, class_weight_rows);
+  passes->read(X, codes, w, fit_intercept, true, context);
+  passes->stream(X, order, context);
+  return passes;
+}
+
+bool logistic_rows_fit(Device& device, int64_t rows, int64_t bytes) {
+  constexpr int64_t kOfARow = 8 + 4 + 8 + 8 + 8;  // code, label, weight given and taken, order
+  constexpr int64_t kRoom = int64_t{768} << 20;
+  const int64_t free = device.free_memory();
+  return bytes + rows * kOfARow <= free - std::min(kRoom, free / 4);
+}
+
+#define MANYFIT_INSTANTIATE(T)                                                                 \
+  template std::unique_ptr<LogisticPasses> logistic_passes_cuda(                               \
+      MatrixView<const T>, VectorView<const int64_t>, VectorView<const T>, const DeviceFolds&, \
+      int64_t, bool, const double*, int64_t, const Context&);                                  \
+  template std::unique_ptr<LogisticPasses> logistic_passes_streamed_cuda(                      \
+      MatrixView<const T>, const int64_t*, VectorView<const int64_t>, VectorView<const T>,     \
+      const DeviceFolds&, int64_t, bool, const double*, int64_t, const Context&);
+MANYFIT_INSTANTIATE(float)
+MANYFIT_INSTANTIATE(double)
+#undef MANYFIT_INSTANTIATE
 
 }  // namespace manyfit

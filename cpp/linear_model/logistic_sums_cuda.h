@@ -51,18 +51,23 @@ struct MeansKernel {
   MatrixView<const T> X;
   double* means;
 
-  MANYFIT_DEVICE void operator()(Block& block) const {
+  MANYFIT_HOST_DEVICE double mean(int64_t j) const {
     constexpr int64_t kRows = 64;
+    const int64_t n = X.rows < kRows ? X.rows : kRows;
+    if (n == 0) return 0;
+    const T* column = X.data + j * X.col_stride;
+    const auto first = static_cast<double>(column[0]);
+    double sum = 0;
+    for (int64_t k = 1; k < n; ++k)
+      sum += (static_cast<double>(column[X.rows / n * k * X.row_stride]) - first) /
+             static_cast<double>(n);
+    return static_cast<double>(static_cast<T>(sum + first));
+  }
+
+  MANYFIT_DEVICE void operator()(Block& block) const {
     block.each_alone([&](int thread) {
-      const int64_t j = block.first(thread), n = X.rows < kRows ? X.rows : kRows;
-      if (j >= X.cols || n == 0) return;
-      const T* column = X.data + j * X.col_stride;
-      const auto first = static_cast<double>(column[0]);
-      double mean = 0;
-      for (int64_t k = 1; k < n; ++k)
-        mean += (static_cast<double>(column[X.rows / n * k * X.row_stride]) - first) /
-                static_cast<double>(n);
-      means[j] = static_cast<double>(static_cast<T>(mean + first));
+      const int64_t j = block.first(thread);
+      if (j < X.cols) means[j] = mean(j);
     });
   }
 };
@@ -108,7 +113,7 @@ struct SquaresKernel {
       block.each([&](int thread) {
         if (thread >= tile.rows) return;
         weight[thread] = data.weight_at(tile.begin + thread, class_row);
-        places[thread] = data.place(tile.begin + thread);
+        places[thread] = data.place(tile.row + thread);
       });
       block.each([&](int thread) {
         const int64_t j = first + thread;

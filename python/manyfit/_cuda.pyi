@@ -74,11 +74,11 @@ class Folds:
     def device(self) -> int: ...
 
 class LogisticPasses:
-    """Rows that `core.logistic_passes` fits logistic regressions on."""
+    """Rows that `core.logistic_passes` fits logistic regressions on; those of NumPy are streamed in every pass."""
 
     def __init__(
         self,
-        X: Array,
+        X: Array | NDArray[Any],
         codes: Array,
         sample_weight: Array | None,
         folds: Folds,
@@ -86,9 +86,11 @@ class LogisticPasses:
         fit_intercept: bool,
         class_weights: NDArray[float64],
         execution: Execution,
+        order: NDArray[Any] | None = None,  # of the folds, for rows that are streamed
     ) -> None: ...
     def port(self) -> object: ...  # a capsule
 
+def logistic_rows_fit(rows: int, bytes: int, device: int) -> bool: ...
 def predict(
     X: Array, coef: NDArray[Any], intercept: NDArray[Any], execution: Execution
 ) -> tuple[Array, bool]: ...  # (n, targets), and whether all of it is finite

@@ -15,6 +15,7 @@ __all__ = ["CudaKernels", "kernels_of"]
 
 _SEED = 7  # column of a descent's settings
 FEW = 1 << 17  # multiply-adds that a processor has done before a device has answered
+_SMALL = 1 << 20  # bytes of a table that goes to the device unasked
 
 _made: dict[int, CudaKernels] = {}
 
@@ -54,8 +55,19 @@ class CudaKernels:
     # --- what lies on the device ---
 
     def upload(self, array: NDArray[Any]) -> Any:
-        """A copy on the device."""
+        """A copy on the device; a table for which there is no room stays where it is, and is streamed."""
+        table = array.ndim == 2 and array.nbytes >= _SMALL
+        if table and not self.module.logistic_rows_fit(len(array), array.nbytes, self.index):
+            return array
         return self.module.Array.upload(array, self.index)
+
+    def are_few(self, multiply_adds: int) -> bool:
+        """Whether the host is done with so much work before the device has answered."""
+        return multiply_adds <= FEW
+
+    def _on_host(self, array: Any) -> Any:
+        """The same array, of NumPy."""
+        return array.numpy() if self.is_here(array) else array
 
     def is_here(self, array: Any) -> bool:
         """Whether an array is one of the CUDA module's, not NumPy's."""
@@ -83,12 +95,13 @@ class CudaKernels:
     def fold_gram(
         self, X: Any, Y: Any, sample_weight: Any, folds: core.Folds, execution: core.Execution
     ) -> core.FoldGram:
-        """Second moments of every atom, of arrays that all lie on the device, or all on the host."""
+        """Second moments of every atom, of arrays that all lie on the device, or of rows on the host."""
         run, here = self.execution(execution), self.folds(folds)
         if self.is_here(X):
             found = self.module.fold_gram(X, Y, sample_weight, here, run)
         else:
-            found = self.module.fold_gram_streamed(X, Y, sample_weight, here, folds.order, run)
+            targets, weights = self._on_host(Y), self._on_host(sample_weight)
+            found = self.module.fold_gram_streamed(X, targets, weights, here, folds.order, run)
         gram = core.FoldGram.from_moments(
             found.n_features, found.n_targets, found.precision, found.shift, found.moments(run), folds
         )
@@ -109,7 +122,7 @@ class CudaKernels:
         A few small systems, and wide ones, are the core's: their moments are on the host too.
         """
         moments = self.moments(prepared)
-        few = moments is not None and len(splits) * moments.n_features**3 <= FEW
+        few = moments is not None and self.are_few(len(splits) * moments.n_features**3)
         if moments is None or few or moments.n_features > self._widest_ridge:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
         run = self.execution(execution)
@@ -133,7 +146,7 @@ class CudaKernels:
     def logistic(
         self,
         X: Any,
-        codes: NDArray[np.int64],
+        codes: Any,
         sample_weight: Any,
         folds: core.Folds,
         n_classes: int,
@@ -148,18 +161,17 @@ class CudaKernels:
         start: Sequence[NDArray[np.float64] | None],
         execution: core.Execution,
     ) -> Any:
-        """The core's steps, whose passes over the rows run on the device."""
-        passes = self._passes(
-            X, codes, sample_weight, folds, n_classes, fit_intercept, class_weights, execution
-        )
-        return core.logistic_passes(
-            passes.port(), folds, splits, class_weight, C, l1_ratio, tol, max_iter, start, execution
-        )
+        """The core's steps, whose passes over the rows run on the device; of codes on the host, all is the core's."""
+        rows: Any = X, codes, sample_weight, folds, n_classes, fit_intercept, class_weights
+        jobs: Any = splits, class_weight, C, l1_ratio, tol, max_iter, start, execution
+        if not self.is_here(codes):
+            return core.logistic(*rows, *jobs)
+        return core.logistic_passes(self._passes(*rows, execution=execution).port(), folds, *jobs)
 
     def logistic_scores(
         self,
         X: Any,
-        codes: NDArray[np.int64],
+        codes: Any,
         sample_weight: Any,
         folds: core.Folds,
         n_classes: int,
@@ -168,6 +180,8 @@ class CudaKernels:
         execution: core.Execution,
     ) -> NDArray[np.float64]:
         """Of models, on the rows left out: (jobs, 3) sums of weights, right and loss."""
+        if not self.is_here(codes):
+            return core.logistic_scores(X, codes, sample_weight, folds, n_classes, splits, coef, execution)
         ones = np.ones((1, n_classes))
         passes = self._passes(X, codes, sample_weight, folds, n_classes, True, ones, execution)
         return core.logistic_passes_scores(passes.port(), folds, splits, coef, execution)
@@ -185,7 +199,13 @@ class CudaKernels:
     ) -> Any:
         arrays = (a if a is None or self.is_here(a) else self.upload(a) for a in (X, codes, sample_weight))
         return self.module.LogisticPasses(
-            *arrays, self.folds(folds), n_classes, fit_intercept, class_weights, self.execution(execution)
+            *arrays,
+            self.folds(folds),
+            n_classes,
+            fit_intercept,
+            class_weights,
+            self.execution(execution),
+            folds.order,  # read where X stays on the host
         )
 
     def predict(

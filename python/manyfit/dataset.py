@@ -299,6 +299,11 @@ class Dataset:
             if 0 in shape:
                 raise ValueError(f"{name}: y must have at least one target, got shape {shape}")
 
+    def n_columns(self, estimator: object) -> int:
+        """Of `X`, wherever it lies."""
+        columns: int = (self.X if self._X_stays else self.matrix(estimator)).shape[1]
+        return columns
+
     def resident(self, kernels: Any, estimator: object) -> Any:
         """`X` on the device of `kernels`, copied there once."""
         return self.kept(self.X if self._X_stays else self.matrix(estimator), kernels)

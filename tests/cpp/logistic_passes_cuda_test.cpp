@@ -13,7 +13,9 @@
 #include "linear_model/logistic.h"
 #include "linear_model/logistic_population.h"
 #include "linear_model/logistic_port.h"
+#include "linear_model/logistic_rounds_cuda.h"
 #include "linear_model/logistic_rows.h"
+#include "patience.h"
 #include "tables.h"
 
 namespace manyfit::testing {
@@ -54,14 +56,21 @@ class Both {
     on_device_ = {x_.data() + (x.data - low), n, d, x.row_stride, x.col_stride};
     codes_on_device_ = DeviceBuffer<int64_t>(device(), codes_);
     w_on_device_ = DeviceBuffer<T>(device(), w_);
-    // (classes, rows) in memory as the device takes it.
-    const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> by_row =
-        class_weights;
-    passes = logistic_passes_cuda<T>(
-        on_device_, {codes_on_device_.data(), n, 1},
-        {w_.empty() ? nullptr : w_on_device_.data(), static_cast<int64_t>(w_.size()), 1},
-        device_folds_, classes, fit_intercept, by_row.data(), weight_rows, Context(1));
+    by_row_ = class_weights;
+    passes =
+        logistic_passes_cuda<T>(on_device_, codes_view(), weights_view(), device_folds_, classes,
+                                fit_intercept, by_row_.data(), weight_rows, Context(1));
+    fit_intercept_ = fit_intercept;
   }
+
+  // Passes over the rows here, which stream.
+  std::unique_ptr<LogisticPasses> streamed(const Context& context = Context(2)) const {
+    return logistic_passes_streamed_cuda<T>(
+        X_.view(), folds.order.empty() ? nullptr : folds.order.data(), codes_view(), weights_view(),
+        device_folds_, class_weights.cols(), fit_intercept_, by_row_.data(), class_weights.rows(),
+        context);
+  }
+  int64_t bytes() const { return X_.rows() * X_.cols() * static_cast<int64_t>(sizeof(T)); }
 
   static Device& device() { return Device::at(0); }
   int64_t p() const { return table->parameters(); }
@@ -82,9 +91,19 @@ class Both {
   std::unique_ptr<LogisticPasses> passes;
 
  private:
+  VectorView<const int64_t> codes_view() const {
+    return {codes_on_device_.data(), folds.n_rows, 1};
+  }
+  VectorView<const T> weights_view() const {
+    return {w_.empty() ? nullptr : w_on_device_.data(), static_cast<int64_t>(w_.size()), 1};
+  }
+
   Table<T> X_;
   std::vector<int64_t> codes_;
   std::vector<T> w_;
+  bool fit_intercept_ = true;
+  // (classes, rows) in memory as the device takes it.
+  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> by_row_;
   DeviceFolds device_folds_;
   DeviceBuffer<T> x_, w_on_device_;
   DeviceBuffer<int64_t> codes_on_device_;
@@ -334,6 +353,153 @@ TEST(LogisticPassesCuda, RefusesCodesThatAreNoClasses) {
   }
 }
 
+// Bytes of the simulated device's memory beside what is used already, while a test lasts.
+struct Memory {
+  explicit Memory(int64_t bytes) { set_simulated_memory(simulated_memory_used() + bytes); }
+  ~Memory() { set_simulated_memory(int64_t{1} << 30); }
+};
+
+// What every function of the passes finds.
+template <class B>
+std::vector<Numbers> sums_of(const B& both, const LogisticPasses& passes, int64_t count) {
+  const Points points(both, count);
+  std::vector<double> times(both.atoms());
+  for (size_t a = 0; a < times.size(); ++a) times[a] = static_cast<double>((a + 1) % 3);
+  std::vector<Numbers> found = {evaluated(passes, points),
+                                hessian_of(passes, points.list.back(), times),
+                                squares_of(passes, times), weight_of(passes),
+                                Eigen::Map<const Numbers>(passes.shift(), both.p() - 1)};
+  for (const LogisticScore& each : left_out_of(passes, points))
+    found.push_back(Eigen::Vector3d(each.weight, each.right, each.loss));
+  return found;
+}
+
+// Memory for the buffers and the labels of rows that are streamed, and for so many bytes of them.
+template <class T>
+int64_t room_for(const Both<T>& both, int64_t bytes) {
+  const int64_t tile = logistic_kernels::kTile * (both.p() - 1) * static_cast<int64_t>(sizeof(T));
+  const int64_t buffers = 3 * logistic_kernels::widest_round(tile) * (tile + 24) + 64;
+  return buffers + (both.folds.n_rows / 128 + 64) * 16 + both.folds.n_rows * 12 + 2 * bytes;
+}
+
+TYPED_TEST(LogisticPassesCudaTest, StreamedRowsGiveTheSameBits) {
+  for (const Layout layout : kLayouts) {
+    for (const int64_t classes : {2, 3}) {
+      for (const int64_t d : {9, 66}) {
+        const int64_t n = 2000;
+        const bool weighted = (classes + d) % 2 == 0;
+        const std::vector<OwnedSplit> splits =
+            layout == Layout::c ? k_fold(n, 3) : shuffled_k_fold(n, 3, 4);
+        const Both<TypeParam> both(n, d, classes, weighted, d == 9, splits, layout);
+        const std::vector<Numbers> expected = sums_of(both, *both.passes, 3);
+        const int64_t used = simulated_memory_used();
+        for (const double part : {1.0, 0.4, 0.0}) {  // of the rows, kept on the device
+          SCOPED_TRACE(::testing::Message() << name(layout) << ", " << classes << " classes, " << d
+                                            << " features, " << part << " kept");
+          const auto bytes = static_cast<double>(both.bytes());
+          std::unique_ptr<LogisticPasses> streamed;
+          {
+            const Memory memory(room_for(both, static_cast<int64_t>(part * bytes)));
+            const int64_t none = room_for(both, 0);
+            streamed = both.streamed();
+            const auto kept = static_cast<double>(simulated_memory_used() - used - none);
+            EXPECT_NEAR(kept, part * bytes, 0.25 * bytes);
+          }
+          EXPECT_EQ(sums_of(both, *streamed, 3), expected);
+          streamed.reset();
+          EXPECT_EQ(simulated_memory_used(), used);
+        }
+      }
+    }
+  }
+}
+
+// Chunks of several tiles, in several rounds.
+TYPED_TEST(LogisticPassesCudaTest, DataLargerThanTheDeviceStream) {
+  Both<TypeParam> both(140000, 30, 2, true, true, shuffled_k_fold(140000, 3, 4));
+  const std::vector<LogisticJob> jobs = {{0, 0, 1e-3, 0, 1e-8}, {1, 1, 1.0, 0, 1e-8}};
+  const auto expected = logistic_population(*both.passes, both.folds, jobs, Context(2));
+  const std::vector<Numbers> sums = sums_of(both, *both.passes, 2);
+  both.passes->sample(4);
+  const std::vector<Numbers> of_sample = sums_of(both, *both.passes, 2);
+  const int64_t used = simulated_memory_used();
+  {
+    const int64_t room = both.bytes() * 3 / (std::is_same_v<TypeParam, float> ? 4 : 8);
+    const Memory memory(room);
+    const auto streamed = both.streamed();
+    EXPECT_EQ(sums_of(both, *streamed, 2), sums);
+    streamed->sample(4);
+    EXPECT_EQ(sums_of(both, *streamed, 2), of_sample);
+    streamed->sample(1);
+    const auto actual = logistic_population(*streamed, both.folds, jobs, Context(2));
+    for (size_t b = 0; b < jobs.size(); ++b) EXPECT_EQ(actual.coef[b], expected.coef[b]);
+  }
+  EXPECT_EQ(simulated_memory_used(), used);
+}
+
+// What a pass needs, rows that were kept give.
+TEST(LogisticPassesCuda, KeptRowsGiveWay) {
+  const Both<double> both(20000, 20, 2, false, true, k_fold(20000, 2));
+  const std::vector<Numbers> expected = sums_of(both, *both.passes, 1);
+  const Memory memory(int64_t{16} << 20);
+  const auto streamed = both.streamed();
+  const int64_t used = simulated_memory_used();
+  const Memory little(int64_t{100} << 10);
+  EXPECT_EQ(sums_of(both, *streamed, 1), expected);
+  EXPECT_LT(simulated_memory_used(), used - both.bytes() / 2);
+}
+
+TYPED_TEST(LogisticPassesCudaTest, TooLittleToStream) {
+  const Both<TypeParam> both(20000, 30, 2, true, true, k_fold(20000, 2));
+  const int64_t used = simulated_memory_used();
+  for (const int64_t room : {0, 100 << 10, 1 << 20}) {
+    const Memory memory(room);
+    EXPECT_THROW(both.streamed(), DeviceMemoryError);
+    EXPECT_EQ(simulated_memory_used(), used);
+  }
+}
+
+TYPED_TEST(LogisticPassesCudaTest, StreamsStopWhenToldTo) {
+  const Both<TypeParam> both(60000, 30, 2, false, true, shuffled_k_fold(60000, 2, 1));
+  const int64_t used = simulated_memory_used();
+  for (const int patience : {1, 3, 6}) {  // while labels are read, while rows are brought
+    SCOPED_TRACE(patience);
+    const ImpatientContext context(1, patience);
+    EXPECT_THROW(both.streamed(context), Stop);
+    EXPECT_EQ(simulated_memory_used(), used);
+  }
+  const Points points(both, 2);
+  const Numbers expected = evaluated(*both.passes, points);
+  const int64_t before = simulated_memory_used();
+  {
+    const Memory memory(both.bytes());
+    const auto streamed = both.streamed();
+    EXPECT_EQ(evaluated(*streamed, points), expected);
+    const int64_t kept = simulated_memory_used();
+    for (const int patience : {1, 4, 9}) {
+      SCOPED_TRACE(patience);
+      const ImpatientContext context(1, patience);
+      Numbers result(expected.size());
+      EXPECT_THROW(streamed->evaluate(points.list.data(), 2, result.data(),
+                                      result.data() + 2 * both.atoms(), context),
+                   Stop);
+      EXPECT_EQ(simulated_memory_used(), kept);
+    }
+    EXPECT_EQ(evaluated(*streamed, points), expected);
+  }
+  EXPECT_EQ(simulated_memory_used(), before);
+}
+
+TEST(LogisticPassesCuda, TablesThatFit) {
+  Device& device = Device::at(0);
+  const int64_t rows = 1000;
+  EXPECT_TRUE(logistic_rows_fit(device, rows, 8 * rows));
+  const Memory memory(1 << 20);
+  EXPECT_TRUE(logistic_rows_fit(device, rows, 500 << 10));
+  EXPECT_FALSE(logistic_rows_fit(device, rows, 1 << 20));
+  EXPECT_FALSE(logistic_rows_fit(device, 100 * rows, 8 * rows));
+}
+
 struct Impatient : Monitor {
   int polls = 0;
   void poll(const char*, double) override {
@@ -366,13 +532,15 @@ TEST(LogisticPort, NoExceptionIsLost) {
 
 struct Broken : LogisticPasses {
   int kind = 0;
+  mutable int threads = 0;
   int64_t rows() const override { return 1; }
   int64_t parameters() const override { return 1; }
   int64_t outputs() const override { return 1; }
   int64_t atoms() const override { return 1; }
   const double* shift() const override { return nullptr; }
   void sample(int64_t) override {}
-  void total_weight(int64_t, double*, const Context&) const override {
+  void total_weight(int64_t, double*, const Context& context) const override {
+    threads = context.threads();
     if (kind == 0) throw DeviceError("device");
     if (kind == 1) throw DeviceMemoryError("memory");
     if (kind == 2) throw InvalidInput("input");
@@ -387,6 +555,15 @@ struct Broken : LogisticPasses {
   void left_out(const double* const*, const double*, int64_t, LogisticScore*,
                 const Context&) const override {}
 };
+
+TEST(LogisticPort, WorkMayUseTheCallersThreads) {
+  Broken broken;
+  LogisticServer server(broken, 1);
+  const LogisticClient client(server);
+  double total = 0;
+  EXPECT_THROW(client.total_weight(0, &total, Context(3)), DeviceError);
+  EXPECT_EQ(broken.threads, 3);
+}
 
 TEST(LogisticPort, ErrorsKeepTheirKindAndWords) {
   Broken broken;

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import manyfit as mf
 from manyfit._native import core
-from manyfit.linear_model import ElasticNetCV, Lasso, Ridge, RidgeClassifier, RidgeClassifierCV
+from manyfit.linear_model import (
+    ElasticNetCV,
+    Lasso,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
+)
 
 from .cases import ESTIMATORS, data, on
 
@@ -45,6 +53,16 @@ def test_solvers(kernel: str, upload: Any, monkeypatch: pytest.MonkeyPatch) -> N
         mf.fit_many(on(estimator, "cuda"), upload(X), y, cv=3)
         with pytest.raises(AssertionError, match="was called"):
             on(estimator, "cpu").fit(X, y)
+
+
+@pytest.mark.small
+def test_small_data_of_many_passes_are_the_cores(module: Any, simulated: None, upload: Any) -> None:
+    X, y = data(LogisticRegression())
+    X = upload(X[:60])
+    before = module.simulated_launches()
+    there = LogisticRegression(device="cuda").fit(X, y[:60])
+    assert module.simulated_launches() == before
+    np.testing.assert_array_equal(there.coef_, LogisticRegression().fit(X.numpy(), y[:60]).coef_)
 
 
 @pytest.mark.small

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import manyfit as mf
-from manyfit.linear_model import Ridge
+from manyfit.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 
 from .cases import ESTIMATORS, answers, data, on
 from .place import PLACE
@@ -65,6 +65,57 @@ def test_larger_than_the_device(memory_limit: Callable[[int], None], module: Any
     memory_limit(used(module) + limit)
     model = Ridge(device="cuda").fit(rows, y)
     np.testing.assert_allclose(model.coef_, Ridge().fit(rows, y).coef_, rtol=1e-9)
+
+
+SEARCH = LogisticRegressionCV(
+    Cs=[0.001, 0.1], cv=3, l1_ratios=(0,), scoring="accuracy", use_legacy_attributes=False
+)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "order", "dtype", "limit"),
+    [
+        (LogisticRegression(C=0.01), "C", np.float32, 9_000_000),
+        (LogisticRegression(C=0.01), "F", np.float64, 12_000_000),
+        (SEARCH, "C", np.float64, 15_000_000),
+    ],
+    ids=["fit in float32", "fit by columns", "search"],
+)
+def test_logistic_regression_larger_than_the_device(
+    estimator: Any, order: Any, dtype: Any, limit: int, memory_limit: Callable[[int], None], module: Any
+) -> None:
+    """Rows that do not fit come in every pass, and give the bits of those that do."""
+    rows, y = data(Ridge(), n=60_000, d=40, dtype=dtype)
+    labels = (y > np.median(y)).astype(int)
+    rows = np.asarray(rows, order=order)
+    assert limit < rows.nbytes
+    resident = on(estimator, "cuda").fit(rows, labels)
+    before = used(module)
+    memory_limit(before + limit)
+    streamed = on(estimator, "cuda").fit(rows, labels)
+    assert used(module) == before
+    assert streamed.coef_.tobytes() == resident.coef_.tobytes()
+    assert streamed.intercept_.tobytes() == resident.intercept_.tobytes()
+    host = on(estimator, "cpu").fit(rows, labels)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(streamed.coef_, host.coef_, rtol=tolerance, atol=tolerance)
+    if isinstance(estimator, LogisticRegressionCV):
+        assert streamed.C_ == host.C_
+        np.testing.assert_allclose(streamed.scores_, host.scores_, atol=1e-4)
+
+
+def test_a_dataset_larger_than_the_device(memory_limit: Callable[[int], None], module: Any) -> None:
+    """What logistic regression left on the host serves others from there."""
+    rows, y = data(Ridge(), n=30_000, d=40)
+    labels = (y > np.median(y)).astype(int)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(rows))
+    dataset = mf.Dataset(rows, labels, weights)
+    memory_limit(used(module) + 9_000_000)
+    settings = {"params": [{"fit_intercept": True}], "cv": 3}
+    mf.fit_many(LogisticRegression(device="cuda"), dataset, **settings)
+    model = mf.fit_many(Ridge(device="cuda"), dataset, **settings)[0, 0]
+    expected = mf.fit_many(Ridge(), mf.Dataset(rows, labels, weights), **settings)[0, 0]
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
 
 
 def test_a_full_gpu(real: None, module: Any) -> None:

@@ -410,9 +410,10 @@ class LogisticBatch:
         """The rows on the host."""
         return self.dataset.matrix(self.owner)
 
-    def _rows(self) -> tuple[Any, Any, Any]:
-        """The rows, their codes and weights, where the kernels read them, again and again."""
-        if self.kernels is core:
+    def _rows(self, n_jobs: int) -> tuple[Any, Any, Any]:
+        """The rows, their codes and weights, where the kernels read them, again and again, for so many models."""
+        columns = (self.dataset.n_columns(self.owner) + 1) * self.outputs * n_jobs
+        if self.kernels is core or self.kernels.are_few(2 * len(self.codes) * columns):
             return self.X, self.codes, self.weights
         X = self.dataset.resident(self.kernels, self.owner)
         weights = None if self.weights is None else self.dataset.kept(self.weights, self.kernels)
@@ -445,7 +446,7 @@ class LogisticBatch:
     def scores(self, splits: Sequence[int], coef: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of models (jobs, outputs, features + 1), on the rows left out: (jobs, 3) sums of weights, right and loss."""
         sums: NDArray[np.float64] = self.kernels.logistic_scores(
-            *self._rows(),
+            *self._rows(len(splits)),
             self.folds,
             len(self.classes),
             splits,
@@ -458,7 +459,7 @@ class LogisticBatch:
         """Coefficients with intercepts (jobs, outputs, features + 1), steps, and whether they converged."""
         lists = {name: [job[name] for job in jobs] for name in jobs[0]}
         coef, n_iter, converged, finite = self.kernels.logistic(
-            *self._rows(),
+            *self._rows(len(jobs)),
             self.folds,
             len(self.classes),
             self.fit_intercept,
