@@ -162,11 +162,11 @@ class CudaKernels:
         execution: core.Execution,
     ) -> Any:
         """The core's steps, whose passes over the rows run on the device; of codes on the host, all is the core's."""
-        rows: Any = X, codes, sample_weight, folds, n_classes, fit_intercept, class_weights
-        jobs: Any = splits, class_weight, C, l1_ratio, tol, max_iter, start, execution
+        rows: tuple[Any, ...] = X, codes, sample_weight, folds, n_classes, fit_intercept, class_weights
+        jobs: tuple[Any, ...] = splits, class_weight, C, l1_ratio, tol, max_iter, start, execution
         if not self.is_here(codes):
             return core.logistic(*rows, *jobs)
-        return core.logistic_passes(self._passes(*rows, execution=execution).port(), folds, *jobs)
+        return core.logistic_passes(self._passes(execution, *rows).port(), folds, *jobs)
 
     def logistic_scores(
         self,
@@ -183,11 +183,12 @@ class CudaKernels:
         if not self.is_here(codes):
             return core.logistic_scores(X, codes, sample_weight, folds, n_classes, splits, coef, execution)
         ones = np.ones((1, n_classes))
-        passes = self._passes(X, codes, sample_weight, folds, n_classes, True, ones, execution)
+        passes = self._passes(execution, X, codes, sample_weight, folds, n_classes, True, ones)
         return core.logistic_passes_scores(passes.port(), folds, splits, coef, execution)
 
     def _passes(
         self,
+        execution: core.Execution,
         X: Any,
         codes: Any,
         sample_weight: Any,
@@ -195,7 +196,6 @@ class CudaKernels:
         n_classes: int,
         fit_intercept: bool,
         class_weights: NDArray[np.float64],
-        execution: core.Execution,
     ) -> Any:
         arrays = (a if a is None or self.is_here(a) else self.upload(a) for a in (X, codes, sample_weight))
         return self.module.LogisticPasses(
