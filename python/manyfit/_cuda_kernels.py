@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyfit._device_arrays import on_host
 from manyfit._native import core
 
 __all__ = ["CudaKernels", "kernels_of"]
@@ -65,7 +66,7 @@ class CudaKernels:
         kept = _kept(folds)
         if self.index not in kept:
             kept[self.index] = self.module.Folds(
-                self.index, folds.n_rows, folds.atom_begin, folds.train, folds.order
+                self.index, folds.n_rows, folds.atom_begin, folds.train, folds.order, folds.test
             )
         return kept[self.index]
 
@@ -103,7 +104,10 @@ class CudaKernels:
         alpha: NDArray[Any],
         execution: core.Execution,
     ) -> Any:
-        """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits."""
+        """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits.
+
+        Many coefficients stay on the device.
+        """
         moments = self.moments(prepared)
         if moments is None or moments.n_features > self._widest_ridge:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
@@ -117,13 +121,33 @@ class CudaKernels:
         start: NDArray[np.float64] | None,
         execution: core.Execution,
     ) -> Any:
-        """Lasso and elastic net of every job; coordinates in random order, and many columns, are the core's."""
+        """Lasso and elastic net of every job; coordinates in random order, and many columns, are the core's.
+
+        Many coefficients stay on the device.
+        """
         moments = self.moments(prepared)
         in_order = bool((settings[:, _SEED] < 0).all())
         if moments is None or not in_order or moments.n_features > self.module.widest_descent:
             return core.coordinate_descent(prepared, settings, start, execution)
         run = self.execution(execution)
         return self.module.coordinate_descent(moments, moments.folds, settings, start, run)
+
+    def squared_errors(
+        self,
+        prepared: core.FoldGram,
+        splits: Any,
+        coef: Any,
+        intercept: NDArray[Any],
+        execution: core.Execution,
+    ) -> Any:
+        """Of models on the rows left out, from their moments; coefficients may lie on the device."""
+        moments = self.moments(prepared)
+        if moments is None:
+            return core.squared_errors(prepared, splits, on_host(coef), intercept, execution)
+        if not self.is_here(coef):
+            coef = self.upload(coef)
+        run = self.execution(execution)
+        return self.module.squared_errors(moments, moments.folds, splits, coef, intercept, run)
 
     def logistic(
         self,
