@@ -15,6 +15,7 @@ from manyfit._native import core
 __all__ = ["CudaKernels", "kernels_of"]
 
 _SEED = 7  # column of a descent's settings
+FEW = 1 << 17  # multiply-adds that a processor has done before a device has answered
 
 _made: dict[int, CudaKernels] = {}
 
@@ -106,10 +107,12 @@ class CudaKernels:
     ) -> Any:
         """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits.
 
-        Many coefficients stay on the device.
+        A few small systems, and wide ones, are the core's: their moments are on the host too. Of others, coefficients
+        that are many stay on the device.
         """
         moments = self.moments(prepared)
-        if moments is None or moments.n_features > self._widest_ridge:
+        few = moments is not None and len(splits) * moments.n_features**3 <= FEW
+        if moments is None or few or moments.n_features > self._widest_ridge:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
         run = self.execution(execution)
         return self.module.ridge(moments, moments.folds, splits, fit_intercept, alpha, run)
@@ -140,11 +143,14 @@ class CudaKernels:
         intercept: NDArray[Any],
         execution: core.Execution,
     ) -> Any:
-        """Of models on the rows left out, from their moments; coefficients may lie on the device."""
-        moments = self.moments(prepared)
-        if moments is None:
+        """Of models on the rows left out, from their moments; coefficients may lie on the device.
+
+        Those of a few small models on the host are the core's.
+        """
+        moments, here = self.moments(prepared), self.is_here(coef)
+        if moments is None or (not here and coef.size * moments.n_features <= FEW):
             return core.squared_errors(prepared, splits, on_host(coef), intercept, execution)
-        if not self.is_here(coef):
+        if not here:
             coef = self.upload(coef)
         run = self.execution(execution)
         return self.module.squared_errors(moments, moments.folds, splits, coef, intercept, run)
