@@ -9,6 +9,7 @@
 #include "device_forms.h"
 #include "linear_model/evaluate.h"
 #include "linear_problem.h"
+#include "patience.h"
 
 namespace manyfit::testing {
 namespace {
@@ -38,7 +39,7 @@ struct Fits {
     }
   }
 
-  SquaredErrorsCuda on_device_of(const FoldGram& gram) const {
+  SquaredErrorsCuda on_device_of(const FoldGram& gram, const Context& context = Context(1)) const {
     std::vector<double> all, constants;
     for (size_t b = 0; b < jobs.size(); ++b) {
       all.insert(all.end(), coef[b].data(), coef[b].data() + coef[b].size());
@@ -47,7 +48,7 @@ struct Fits {
     }
     const DeviceBuffer<double> there(Device::at(0), all);
     return squared_errors_cuda(on_device(gram), on_device(gram.folds), splits, there.data(),
-                               constants, Context(1));
+                               constants, context);
   }
   SquaredErrors on_cpu_of(const FoldGram& gram) const {
     return squared_errors_cpu(gram, jobs, coef, intercept, Context(1));
@@ -155,6 +156,22 @@ TEST(EvaluateCuda, GroupsTakeTurnsWhereMemoryIsShort) {
   EXPECT_EQ(found.residual, expected.residual);
   EXPECT_EQ(found.total, expected.total);
   EXPECT_EQ(found.weight, expected.weight);
+}
+
+// So that Ctrl-C is answered between launches.
+TEST(EvaluateCuda, LongWorkIsSeveralLaunches) {
+  const int64_t d = 1300;
+  const LinearProblem<double> problem(40, d, 1, false);
+  const FoldGram gram = problem.gram(folds_of(40, {k_fold(40, 2)[0]}));
+  const Fits fits(8 * 64 + 1, 1, d, 1);
+  const int64_t before = simulated_launches();
+  const SquaredErrorsCuda found = fits.on_device_of(gram);
+  EXPECT_EQ(simulated_launches() - before, 3);
+  expect_cpu(found, fits.on_cpu_of(gram));
+  const int64_t used = simulated_memory_used();
+  EXPECT_THROW(fits.on_device_of(gram, ImpatientContext(1)), Stop);
+  EXPECT_EQ(simulated_launches() - before, 5);
+  EXPECT_EQ(simulated_memory_used(), used);
 }
 
 TEST(EvaluateCuda, NothingToTell) {
