@@ -24,10 +24,12 @@ TOLERANCE = {np.float64: 1e-9, np.float32: 1e-4}
 
 # Of more coefficients than come to the host with the rest.
 MANY = [
-    LassoCV(alphas=60),
-    ElasticNetCV(l1_ratio=[0.3, 0.6, 1.0], alphas=20),
-    RidgeCV(alphas=ALPHAS),
-    RidgeCV(alphas=ALPHAS, scoring="neg_mean_squared_error", fit_intercept=False),
+    pytest.param(LassoCV(alphas=60), id="LassoCV"),
+    pytest.param(ElasticNetCV(l1_ratio=[0.3, 0.6, 1.0], alphas=20), id="ElasticNetCV"),
+    pytest.param(RidgeCV(alphas=ALPHAS), id="RidgeCV"),
+    pytest.param(
+        RidgeCV(alphas=ALPHAS, scoring="neg_mean_squared_error", fit_intercept=False), id="RidgeCV of errors"
+    ),
 ]
 D = 40
 
@@ -49,7 +51,7 @@ def assert_same(cuda: Any, cpu: Any, tolerance: float) -> None:
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("folds", FOLDS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("model", MANY, ids=repr)
+@pytest.mark.parametrize("model", MANY)
 def test_choices(model: Any, dtype: Any, folds: str, weighted: bool, upload: Any) -> None:
     X, y = data(dtype)
     extra = {"sample_weight": np.random.default_rng(1).random(len(X)).astype(dtype)} if weighted else {}
@@ -59,7 +61,11 @@ def test_choices(model: Any, dtype: Any, folds: str, weighted: bool, upload: Any
         assert_same(cuda, cpu, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("model", [RidgeCV(alphas=ALPHAS, cv=4), MultiTaskLassoCV(alphas=30, cv=4)], ids=repr)
+@pytest.mark.parametrize(
+    "model",
+    [RidgeCV(alphas=ALPHAS, cv=4), MultiTaskLassoCV(alphas=30, cv=4)],
+    ids=["RidgeCV", "MultiTaskLassoCV"],
+)
 def test_several_targets(model: Any) -> None:
     X, Y = data(targets=3)
     cpu, cuda = (clone(model).set_params(device=device).fit(X, Y) for device in ("cpu", "cuda"))
@@ -79,16 +85,16 @@ def test_searches(scoring: str, upload: Any) -> None:
         np.testing.assert_allclose(*scores, rtol=1e-9)
 
 
-def test_same_bits(upload: Any) -> None:
+@pytest.mark.parametrize("model", MANY)
+def test_same_bits(model: Any, upload: Any) -> None:
     X, y = data()
-    for model in MANY:
-        given = upload(X)
-        one, two = (clone(model).set_params(cv=3, device="cuda").fit(given, y) for _ in range(2))
-        name = "mse_path_" if hasattr(one, "mse_path_") else "best_score_"
-        assert np.asarray(getattr(one, name)).tobytes() == np.asarray(getattr(two, name)).tobytes()
+    given = upload(X)
+    one, two = (clone(model).set_params(cv=3, device="cuda").fit(given, y) for _ in range(2))
+    name = "mse_path_" if hasattr(one, "mse_path_") else "best_score_"
+    assert np.asarray(getattr(one, name)).tobytes() == np.asarray(getattr(two, name)).tobytes()
 
 
-@pytest.mark.parametrize("model", MANY, ids=repr)
+@pytest.mark.parametrize("model", MANY)
 def test_coefficients_stay(model: Any, module: Any, simulated: None, upload: Any) -> None:
     """A choice among many fits downloads a few numbers of each, not its coefficients."""
     X, y = data()
