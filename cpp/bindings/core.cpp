@@ -98,6 +98,7 @@ void bind_folds(py::module_& m) {
       .def_property_readonly("order", &array_of<&Folds::order>)
       .def_property_readonly("atom_begin", &array_of<&Folds::atom_begin>)
       .def_property_readonly("train", &array_of<&Folds::train>)
+      .def_property_readonly("test", &array_of<&Folds::test>)
       .def(
           "__eq__", [](const Folds& a, const Folds& b) { return a == b; }, py::is_operator())
       .def("training_rows", &Folds::training_rows, py::arg("split"))

@@ -162,9 +162,11 @@ void bind_linear_regression(py::module_& m) {
 void bind_evaluate(py::module_& m) {
   m.def(
       "squared_errors",
-      [](const FoldGram& gram, const std::vector<int64_t>& splits,
+      [](const FoldGram& gram,
+         const py::array_t<int64_t, py::array::c_style | py::array::forcecast>& places,
          const py::array_t<double, py::array::c_style>& coef,
          const py::array_t<double, py::array::c_style>& intercept, const Execution& execution) {
+        const std::vector<int64_t> splits(places.data(), places.data() + places.size());
         const int64_t d = gram.n_features, t = gram.n_targets,
                       B = static_cast<int64_t>(splits.size());
         const auto jobs =

@@ -11,15 +11,17 @@ namespace manyfit {
 
 struct DeviceFolds {
   int64_t n_rows = 0;
-  std::vector<int64_t> atom_begin;  // (atoms + 1) positions in the order
-  std::vector<int32_t> train;       // (splits, atoms) how often a split takes the atom's rows
-  DeviceBuffer<int64_t> order;      // (n_rows) rows sorted by atom; empty: 0, 1, 2, ...
+  std::vector<int64_t> atom_begin;   // (atoms + 1) positions in the order
+  std::vector<int32_t> train, test;  // (splits, atoms) how often a split takes the atom's rows;
+                                     // test may be empty where nobody asks for left-out rows
+  DeviceBuffer<int64_t> order;       // (n_rows) rows sorted by atom; empty: 0, 1, 2, ...
 
   DeviceFolds(Device& device, int64_t rows, std::vector<int64_t> begin, std::vector<int32_t> times,
-              const std::vector<int64_t>& positions)
+              const std::vector<int64_t>& positions, std::vector<int32_t> left_out = {})
       : n_rows(rows),
         atom_begin(std::move(begin)),
         train(std::move(times)),
+        test(std::move(left_out)),
         order(device, positions),
         device_(&device) {}
 

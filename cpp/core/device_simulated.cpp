@@ -34,7 +34,7 @@ Memory& memory() {
   return *instance;
 }
 std::atomic<int> first_process{0};
-std::atomic<int64_t> launches{0};
+std::atomic<int64_t> launches{0}, downloads{0};
 
 }  // namespace
 
@@ -49,6 +49,7 @@ int64_t simulated_memory_used() {
 }
 
 int64_t simulated_launches() { return launches; }
+int64_t simulated_downloads() { return downloads; }
 
 struct Device::State {};
 struct Device::Mark {};
@@ -126,6 +127,7 @@ void Device::upload_beside(void* to, const void* from, size_t bytes) {
 }
 void Device::download(void* to, const void* from, size_t bytes, const Context& context) {
   context.check();
+  downloads += static_cast<int64_t>(bytes);
   std::memcpy(to, from, bytes);
 }
 void Device::copy(void* to, const void* from, size_t bytes) { std::memmove(to, from, bytes); }

@@ -9,7 +9,8 @@ namespace manyfit {
 void set_simulated_memory(int64_t bytes);
 // Bytes allocated now, on all devices.
 int64_t simulated_memory_used();
-// Kernels launched so far.
+// Kernels launched so far, and bytes downloaded.
 int64_t simulated_launches();
+int64_t simulated_downloads();
 
 }  // namespace manyfit

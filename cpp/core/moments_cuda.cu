@@ -73,14 +73,18 @@ struct MomentsKernel {
 }  // namespace
 
 DeviceMoments moments_cuda(const DeviceGram& gram, const DeviceFolds& folds,
-                           const std::vector<TrainingGroup>& groups) {
+                           const std::vector<RowGroup>& groups) {
   Device& device = folds.device();
   const auto n = static_cast<int64_t>(groups.size());
   const int64_t d = gram.n_features, t = gram.n_targets;
   std::vector<double> numbers;
   std::vector<int32_t> centred;
-  for (const TrainingGroup& group : groups) {
-    for (int64_t a = 0; a < gram.n_atoms; ++a) numbers.push_back(folds.times(group.split, a));
+  for (const RowGroup& group : groups) {
+    const std::vector<int32_t>& times = group.left_out ? folds.test : folds.train;
+    if (times.size() != folds.train.size())
+      throw InvalidInput("these folds do not tell which rows splits leave out");
+    const auto first = times.begin() + group.split * gram.n_atoms;
+    numbers.insert(numbers.end(), first, first + gram.n_atoms);
     centred.push_back(group.centred);
   }
   const auto shift_at = static_cast<int64_t>(numbers.size());

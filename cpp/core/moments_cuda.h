@@ -1,5 +1,5 @@
-// Moments of the rows that groups of jobs train on, as moments() of fold_gram.h, in the memory of a
-// device.
+// Moments of the rows that groups of jobs train on or leave out, as moments() of fold_gram.h, in
+// the memory of a device.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,11 @@
 
 namespace manyfit {
 
-// Jobs that train on the same rows with the same centring.
-struct TrainingGroup {
+// Jobs that train on the same rows with the same centring, or leave out the same rows.
+struct RowGroup {
   int64_t split = 0;
   bool centred = true;
+  bool left_out = false;
 };
 
 // g counts groups.
@@ -30,6 +31,6 @@ struct DeviceMoments {
 };
 
 DeviceMoments moments_cuda(const DeviceGram& gram, const DeviceFolds& folds,
-                           const std::vector<TrainingGroup>& groups);
+                           const std::vector<RowGroup>& groups);
 
 }  // namespace manyfit

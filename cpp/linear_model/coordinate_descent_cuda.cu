@@ -214,13 +214,7 @@ class Population {
     const int64_t d = gram_.n_features, t = gram_.n_targets;
     for (size_t first = 0; first < groups_.size();) first = run_wave(first);
     DescentCudaPopulation result;
-    // Coefficients go where they stay; the rest, with the groups' verdicts, comes in one piece.
-    result.coef.resize(static_cast<size_t>(rows_ * d));
-    device_.download(result.coef.data(), answer_.data(), result.coef.size() * sizeof(double),
-                     context_);
-    std::vector<double> rest(static_cast<size_t>(answer_.size() - rows_ * d));
-    device_.download(rest.data(), answer_.data() + rows_ * d, rest.size() * sizeof(double),
-                     context_);
+    const std::vector<double> rest = result.coef.take(std::move(answer_), rows_ * d, context_);
     auto next = rest.begin();
     for (std::vector<double>* values :
          {&result.intercept, &result.gap, &result.tolerance, &result.sweeps, &result.converged}) {
@@ -237,7 +231,7 @@ class Population {
 
  private:
   struct Group {
-    TrainingGroup of;
+    RowGroup of;
     std::vector<std::vector<int64_t>> chains;  // of jobs
   };
 
@@ -286,7 +280,7 @@ class Population {
     const int64_t most = std::min(kMostMemory, device_.free_memory() / 4);
     int64_t used = 0;
     size_t last = first;
-    std::vector<TrainingGroup> groups;
+    std::vector<RowGroup> groups;
     for (; last < groups_.size() && groups.size() < 4096; ++last) {
       const auto chains = static_cast<int64_t>(groups_[last].chains.size()) * t;
       used += of_group + chains * of_chain;

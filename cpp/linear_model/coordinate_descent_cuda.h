@@ -9,6 +9,7 @@
 #include "core/device.h"
 #include "core/device_folds.h"
 #include "core/fold_gram_cuda.h"
+#include "linear_model/coef_cuda.h"
 
 namespace manyfit {
 
@@ -30,7 +31,7 @@ struct DescentCudaJob {
 
 // As DescentPopulation.
 struct DescentCudaPopulation {
-  std::vector<double> coef;                               // (jobs, t, d)
+  DeviceCoef coef;                                        // (jobs, t, d)
   std::vector<double> intercept;                          // (jobs, t)
   std::vector<uint8_t> reliable;                          // (jobs,)
   std::vector<double> gap, tolerance, sweeps, converged;  // (jobs, t)

@@ -280,7 +280,7 @@ RidgeCudaPopulation ridge_cuda(const DeviceGram& gram, const DeviceFolds& folds,
   if (d > widest_ridge_cuda(device))
     throw InvalidInput("ridge_cuda takes at most " + std::to_string(widest_ridge_cuda(device)) +
                        " features on this device, got " + std::to_string(d));
-  std::vector<TrainingGroup> groups;
+  std::vector<RowGroup> groups;
   std::map<std::pair<int64_t, bool>, int64_t> places;
   std::vector<System> systems;
   for (int64_t b = 0; b < jobs; ++b) {
@@ -298,7 +298,7 @@ RidgeCudaPopulation ridge_cuda(const DeviceGram& gram, const DeviceFolds& folds,
   const DeviceBuffer<System> given(device, systems);
   const DeviceBuffer<double> penalties(device, alpha);
   const auto n_systems = static_cast<int64_t>(systems.size());
-  // Coefficients, intercepts and verdicts in one piece: they are fetched together.
+  // Coefficients, intercepts and verdicts in one piece: what is fetched comes together.
   DeviceBuffer<double> answer(device, jobs * t * (d + 1) + n_systems);
   RidgeKernel kernel;
   kernel.gram = train.gram.data();
@@ -319,11 +319,10 @@ RidgeCudaPopulation ridge_cuda(const DeviceGram& gram, const DeviceFolds& folds,
                   RidgeKernel::shared_bytes(d), kernel);
     if (first + kLongest < n_systems) device.synchronize(context);
   }
-  const std::vector<double> numbers = answer.download(context);
   RidgeCudaPopulation result;
-  const auto coef_end = numbers.begin() + jobs * t * d, intercept_end = coef_end + jobs * t;
-  result.coef.assign(numbers.begin(), coef_end);
-  result.intercept.assign(coef_end, intercept_end);
+  const std::vector<double> rest = result.coef.take(std::move(answer), jobs * t * d, context);
+  const auto intercept_end = rest.begin() + jobs * t;
+  result.intercept.assign(rest.begin(), intercept_end);
   result.reliable.assign(static_cast<size_t>(jobs), 1);
   for (int64_t s = 0; s < n_systems; ++s)
     if (*(intercept_end + s) != 0)

@@ -7,11 +7,12 @@
 #include "core/device.h"
 #include "core/device_folds.h"
 #include "core/fold_gram_cuda.h"
+#include "linear_model/coef_cuda.h"
 
 namespace manyfit {
 
 struct RidgeCudaPopulation {
-  std::vector<double> coef;       // (jobs, t, d)
+  DeviceCoef coef;                // (jobs, t, d)
   std::vector<double> intercept;  // (jobs, t)
   std::vector<uint8_t> reliable;  // (jobs,) as LinearPopulation's
 };

@@ -65,6 +65,7 @@ class Folds:
         atom_begin: NDArray[Any] | Sequence[int],
         train: NDArray[Any] | Sequence[int],
         order: NDArray[Any] | Sequence[int],
+        test: NDArray[Any] | Sequence[int] = ...,
     ) -> None: ...
     @property
     def n_rows(self) -> int: ...
@@ -101,8 +102,16 @@ def ridge(
     fit_intercept: Sequence[bool],
     alpha: NDArray[float64],
     execution: Execution,
-) -> tuple[NDArray[float64], NDArray[float64], NDArray[bool_]]: ...
+) -> tuple[NDArray[float64] | Array, NDArray[float64], NDArray[bool_]]: ...  # many coefficients: an Array
 def widest_ridge(device: int) -> int: ...
+def squared_errors(
+    gram: FoldGram,
+    folds: Folds,
+    splits: NDArray[np.int64] | Sequence[int],
+    coef: Array,
+    intercept: NDArray[float64],
+    execution: Execution,
+) -> tuple[NDArray[float64], ...]: ...  # as the core's
 
 class FoldGram:
     """Second moments of every atom, on the device. Takes further attributes."""
@@ -144,9 +153,10 @@ def coordinate_descent(
     settings: NDArray[float64],
     start: NDArray[float64] | None,
     execution: Execution,
-) -> tuple[NDArray[Any], ...]: ...  # as the core's
+) -> tuple[Any, ...]: ...  # as the core's; many coefficients: an Array
 
 # Of the simulated device alone.
 def set_simulated_memory(bytes: int) -> None: ...
 def simulated_memory_used() -> int: ...
 def simulated_launches() -> int: ...
+def simulated_downloads() -> int: ...  # bytes

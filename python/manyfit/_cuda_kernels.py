@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyfit._device_arrays import on_host
 from manyfit._native import core
 
 __all__ = ["CudaKernels", "kernels_of"]
 
 _SEED = 7  # column of a descent's settings
 FEW = 1 << 17  # multiply-adds that a processor has done before a device has answered
+_SWEEPS = 16  # of a descent, about
 _SMALL = 1 << 20  # bytes of a table that goes to the device unasked
 
 _made: dict[int, CudaKernels] = {}
@@ -65,10 +67,6 @@ class CudaKernels:
         """Whether the host is done with so much work before the device has answered."""
         return multiply_adds <= FEW
 
-    def _on_host(self, array: Any) -> Any:
-        """The same array, of NumPy."""
-        return array.numpy() if self.is_here(array) else array
-
     def is_here(self, array: Any) -> bool:
         """Whether an array is one of the CUDA module's, not NumPy's."""
         return isinstance(array, self.module.Array)
@@ -78,7 +76,7 @@ class CudaKernels:
         kept = _kept(folds)
         if self.index not in kept:
             kept[self.index] = self.module.Folds(
-                self.index, folds.n_rows, folds.atom_begin, folds.train, folds.order
+                self.index, folds.n_rows, folds.atom_begin, folds.train, folds.order, folds.test
             )
         return kept[self.index]
 
@@ -100,7 +98,7 @@ class CudaKernels:
         if self.is_here(X):
             found = self.module.fold_gram(X, Y, sample_weight, here, run)
         else:
-            targets, weights = self._on_host(Y), self._on_host(sample_weight)
+            targets, weights = on_host(Y), on_host(sample_weight)
             found = self.module.fold_gram_streamed(X, targets, weights, here, folds.order, run)
         gram = core.FoldGram.from_moments(
             found.n_features, found.n_targets, found.precision, found.shift, found.moments(run), folds
@@ -119,7 +117,8 @@ class CudaKernels:
     ) -> Any:
         """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits.
 
-        A few small systems, and wide ones, are the core's: their moments are on the host too.
+        A few small systems, and wide ones, are the core's: their moments are on the host too. Of others, coefficients
+        that are many stay on the device.
         """
         moments = self.moments(prepared)
         few = moments is not None and self.are_few(len(splits) * moments.n_features**3)
@@ -135,13 +134,37 @@ class CudaKernels:
         start: NDArray[np.float64] | None,
         execution: core.Execution,
     ) -> Any:
-        """Lasso and elastic net of every job; coordinates in random order, and many columns, are the core's."""
+        """Lasso and elastic net of every job; a few small ones, many columns and coordinates in random order are the core's.
+
+        Of others, coefficients that are many stay on the device.
+        """
         moments = self.moments(prepared)
         in_order = bool((settings[:, _SEED] < 0).all())
-        if moments is None or not in_order or moments.n_features > self.module.widest_descent:
+        few = moments is not None and self.are_few(len(settings) * _SWEEPS * moments.n_features**2)
+        if moments is None or few or not in_order or moments.n_features > self.module.widest_descent:
             return core.coordinate_descent(prepared, settings, start, execution)
         run = self.execution(execution)
         return self.module.coordinate_descent(moments, moments.folds, settings, start, run)
+
+    def squared_errors(
+        self,
+        prepared: core.FoldGram,
+        splits: Any,
+        coef: Any,
+        intercept: NDArray[Any],
+        execution: core.Execution,
+    ) -> Any:
+        """Of models on the rows left out, from their moments; coefficients may lie on the device.
+
+        Those of a few small models on the host are the core's.
+        """
+        moments, here = self.moments(prepared), self.is_here(coef)
+        if moments is None or (not here and self.are_few(coef.size * moments.n_features)):
+            return core.squared_errors(prepared, splits, on_host(coef), intercept, execution)
+        if not here:
+            coef = self.upload(coef)
+        run = self.execution(execution)
+        return self.module.squared_errors(moments, moments.folds, splits, coef, intercept, run)
 
     def logistic(
         self,

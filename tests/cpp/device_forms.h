@@ -10,7 +10,7 @@
 namespace manyfit::testing {
 
 inline DeviceFolds on_device(const Folds& folds, int device = 0) {
-  return {Device::at(device), folds.n_rows, folds.atom_begin, folds.train, folds.order};
+  return {Device::at(device), folds.n_rows, folds.atom_begin, folds.train, folds.order, folds.test};
 }
 
 inline DeviceGram on_device(const FoldGram& gram, int device = 0) {

@@ -12,17 +12,24 @@ from manyfit._native import core
 from manyfit.linear_model import (
     ElasticNetCV,
     Lasso,
+    LassoCV,
     LogisticRegression,
+    MultiTaskLassoCV,
     Ridge,
     RidgeClassifier,
     RidgeClassifierCV,
+    RidgeCV,
 )
 
 from .cases import ESTIMATORS, data, on
 
 # The core's kernels that read rows, or solve what the device solves.
 READ_ROWS = ("fold_gram", "logistic", "logistic_scores")
-SOLVE = {"ridge": [Ridge(), RidgeClassifier()], "coordinate_descent": [Lasso(alpha=0.1), ElasticNetCV(cv=3)]}
+SOLVE = {
+    "ridge": [Ridge(), RidgeClassifier()],
+    "coordinate_descent": [Lasso(alpha=0.1), ElasticNetCV(cv=3)],
+    "squared_errors": [LassoCV(cv=3), ElasticNetCV(cv=3), MultiTaskLassoCV(cv=3), RidgeCV(cv=3)],
+}
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

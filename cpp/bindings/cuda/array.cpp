@@ -1,5 +1,7 @@
 #include "bindings/cuda/array.h"
 
+#include <algorithm>
+
 #include "bindings/cuda/foreign.h"
 
 namespace manyfit::bindings {
@@ -67,6 +69,14 @@ std::string described(const Array& array) {
 }
 
 }  // namespace
+
+py::object coef_array(DeviceCoef coef, std::vector<int64_t> shape) {
+  if (!coef.on_device().empty())
+    return py::cast(array_of_buffer(std::move(coef.on_device()), std::move(shape)));
+  py::array_t<double> array(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  std::copy(coef.on_host().begin(), coef.on_host().end(), array.mutable_data());
+  return array;
+}
 
 void bind_arrays(py::module_& m) {
   m.def("array", &array_of, py::arg("object"), py::arg("name") = "X");

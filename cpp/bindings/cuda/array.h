@@ -9,6 +9,7 @@
 #include "bindings/execution.h"
 #include "bindings/views.h"
 #include "core/device.h"
+#include "linear_model/coef_cuda.h"
 
 namespace manyfit::bindings {
 
@@ -49,21 +50,32 @@ constexpr const char* dtype_name<int32_t>() {
   return "i4";
 }
 
-// A new array, C-contiguous.
+// C-contiguous, of the first numbers of a buffer.
 template <class T>
-Array new_array(Device& device, std::vector<int64_t> shape) {
+Array array_of_buffer(DeviceBuffer<T> values, std::vector<int64_t> shape) {
   Array array;
-  array.device = &device;
+  array.device = &values.device();
   array.dtype = dtype_name<T>();
   array.shape = std::move(shape);
   array.strides.resize(array.shape.size());
   int64_t step = 1;
   for (size_t i = array.shape.size(); i-- > 0; step *= array.shape[i]) array.strides[i] = step;
-  auto buffer = std::make_shared<DeviceBuffer<T>>(device, array.size());
+  auto buffer = std::make_shared<DeviceBuffer<T>>(std::move(values));
   array.data = buffer->data();
   array.owner = std::move(buffer);
   return array;
 }
+
+// A new array, C-contiguous.
+template <class T>
+Array new_array(Device& device, std::vector<int64_t> shape) {
+  int64_t size = 1;
+  for (const int64_t extent : shape) size *= extent;
+  return array_of_buffer(DeviceBuffer<T>(device, size), std::move(shape));
+}
+
+// As an array of NumPy where they are few, else as one on the device.
+py::object coef_array(DeviceCoef coef, std::vector<int64_t> shape);
 
 template <class T>
 void require_dtype(const Array& array, const char* name) {

@@ -15,7 +15,8 @@ Reals to_array(const std::vector<double>& values, std::vector<py::ssize_t> shape
   return array;
 }
 
-// What core.coordinate_descent returns, for jobs with coordinates in their order.
+// What core.coordinate_descent returns, for jobs with coordinates in their order; many coefficients
+// stay on the device.
 py::tuple coordinate_descent(const DeviceGram& gram, const DeviceFolds& folds,
                              const py::array& settings, const py::object& start,
                              const Execution& execution) {
@@ -35,16 +36,16 @@ py::tuple coordinate_descent(const DeviceGram& gram, const DeviceFolds& folds,
       throw InvalidInput("start must have shape (jobs, targets, features)");
     first.assign(values.data(), values.data() + values.size());
   }
-  const DescentCudaPopulation found = run(execution, [&](const Context& context) {
+  DescentCudaPopulation found = run(execution, [&](const Context& context) {
     return coordinate_descent_cuda(gram, folds, jobs, first, context);
   });
   py::array_t<bool> reliable(n);
   for (int64_t b = 0; b < n; ++b)
     reliable.mutable_at(b) = found.reliable[static_cast<size_t>(b)] != 0;
-  return py::make_tuple(to_array(found.coef, {n, t, d}), to_array(found.intercept, {n, t}),
-                        std::move(reliable), to_array(found.gap, {n, t}),
-                        to_array(found.tolerance, {n, t}), to_array(found.sweeps, {n, t}),
-                        to_array(found.converged, {n, t}));
+  return py::make_tuple(coef_array(std::move(found.coef), {n, t, d}),
+                        to_array(found.intercept, {n, t}), std::move(reliable),
+                        to_array(found.gap, {n, t}), to_array(found.tolerance, {n, t}),
+                        to_array(found.sweeps, {n, t}), to_array(found.converged, {n, t}));
 }
 
 }  // namespace

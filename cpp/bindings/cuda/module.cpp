@@ -55,6 +55,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
   m.def("set_simulated_memory", &set_simulated_memory, py::arg("bytes"));
   m.def("simulated_memory_used", &simulated_memory_used);
   m.def("simulated_launches", &simulated_launches);
+  m.def("simulated_downloads", &simulated_downloads);
 #else
   m.attr("simulated") = false;
 #endif

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from manyfit._device_arrays import on_host
 from manyfit.linear_model._least_squares import PreparedJobs
 
 __all__ = [
@@ -52,7 +53,7 @@ class Descent(NamedTuple):
 class Solution(NamedTuple):
     """What the kernel leaves; `gap` and so on are of shape (jobs, targets), or (jobs, 1) for targets together."""
 
-    coef: NDArray[np.float64]
+    coef: Any  # (jobs, targets, features), of NumPy or on a device
     intercept: NDArray[np.float64]
     reliable: NDArray[np.bool_]
     gap: NDArray[np.float64]
@@ -83,11 +84,12 @@ def descend(
     settings: Sequence[Descent] | NDArray[np.float64],
     start: NDArray[np.float64] | None = None,
     kernel: str = ONE_BY_ONE,
+    coef_on_host: bool = True,
 ) -> Solution:
     """Solve, from the Gram where that keeps all digits, from the columns elsewhere.
 
     `settings` are fits, or rows of an array that mean the same; `start`, of shape (jobs, targets, features), are
-    coefficients to begin with.
+    coefficients to begin with. With ``coef_on_host=False`` coefficients stay where the kernel leaves them.
     """
     table = np.array(settings, dtype=np.float64)
     if not reads_gram(group, len(settings)):
@@ -95,7 +97,10 @@ def descend(
     solve = getattr(group.kernels, kernel)
     solution = Solution(*solve(group.gram(), table, start, group.execution))
     left = ~solution.reliable
+    if coef_on_host:
+        solution = solution._replace(coef=on_host(solution.coef))
     if left.any():
+        solution = solution._replace(coef=np.array(on_host(solution.coef)))
         again = _from_columns(group, table[left], None if start is None else start[left], kernel)
         for whole, part in zip(solution, again, strict=True):
             whole[left] = part

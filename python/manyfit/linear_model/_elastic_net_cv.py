@@ -253,43 +253,40 @@ class ChoosesPenalty(LinearEstimator):
         columns = [Descent._fields.index(name) for name in ("l1_ratio", "alpha")]
         table[:, Descent._fields.index("split")] = np.repeat([place for place, _ in members], len(points))
         table[:, columns] = np.tile(np.array(points), (len(members), 1))
-        solution = descend(group, table, kernel=self._kernel)
+        solution = descend(group, table, kernel=self._kernel, coef_on_host=False)
         warn_unless_converged(type(self).__name__, solution)
         if not solution.reliable.all():
             return False
-        weights = np.ones(group.shape[0]) if group.weights is None else group.weights.astype(np.float64)
-        tested = np.array([weights[splits.test_rows(split)].sum() for _, split in members])
-        residual = self._residual(group, members, points, splits, solution, weights)
-        errors[[split - first for _, split in members]] = residual / tested[:, None]
+        means = self._left_out(group, members, points, splits, solution)
+        errors[[split - first for _, split in members]] = means
         return True
 
-    def _residual(
+    def _left_out(
         self,
         group: PreparedJobs,
         members: list[tuple[int, int]],
         points: list[_Point],
         splits: Splits,
         solution: Solution,
-        weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Weighted sums of squared errors, the mean over targets, (members, points)."""
-        shape = len(members), len(points)
+        """Weighted means of squared errors, and over targets, (members, points)."""
         if group.has_gram:
-            places = [place for place, _ in members for _ in points]
-            residual = group.kernels.squared_errors(
+            places = np.repeat([place for place, _ in members], len(points))
+            residual, _, _, _, weight = group.kernels.squared_errors(
                 group.gram(), places, solution.coef, solution.intercept, group.execution
-            )[0]
-            means: NDArray[np.float64] = np.asarray(residual).mean(axis=1)
-            return means.reshape(shape)
-        sums = np.empty(shape)
+            )
+            found: NDArray[np.float64] = residual.mean(axis=1) / weight
+            return found.reshape(len(members), len(points))
+        means = np.empty((len(members), len(points)))
         for i, (_, split) in enumerate(members):
             rows = splits.test_rows(split)
             X, Y = group.X[rows], group.Y[rows]
+            weights = np.ones(len(X)) if group.weights is None else group.weights[rows].astype(np.float64)
             for j in range(len(points)):
                 fit = i * len(points) + j
                 answers = X @ solution.coef[fit].T + solution.intercept[fit]
-                sums[i, j] = weights[rows] @ ((Y - answers) ** 2).mean(axis=1)
-        return sums
+                means[i, j] = weights @ ((Y - answers) ** 2).mean(axis=1) / weights.sum()
+        return means
 
     def _refit(self, group: PreparedJobs, point: _Point, split: int) -> bool:
         """Fit on a split's rows with the penalty chosen."""

@@ -18,7 +18,15 @@ from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset, plain
 from manyfit.splits import Splits
 
-__all__ = ["LeftOutErrors", "LinearEstimator", "PreparedJobs", "grouped", "left_out_errors", "r2"]
+__all__ = [
+    "LeftOutErrors",
+    "LinearEstimator",
+    "PreparedJobs",
+    "errors_of_fits",
+    "grouped",
+    "left_out_errors",
+    "r2",
+]
 
 
 # Share of a sum of squares that may be rounding.
@@ -349,17 +357,38 @@ def left_out_errors(
     """
     if any(job.estimator.fit_backend_ != "manyfit" for job in jobs):
         return None
-    place = {id(job.estimator): i for i, job in enumerate(jobs)}
+
+    def learned(group: PreparedJobs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        models = [job.estimator for job in group.jobs]
+        coef = np.stack([np.atleast_2d(model.coef_) for model in models]).astype(np.float64)
+        constants = [
+            np.broadcast_to(np.asarray(model.intercept_, np.float64), group.n_targets) for model in models
+        ]
+        return coef, np.stack(constants)
+
+    return errors_of_fits(learned, jobs, dataset, splits, against_total)
+
+
+def errors_of_fits(
+    fitted: Callable[[PreparedJobs], tuple[Any, NDArray[np.float64]]],
+    jobs: Sequence[Job],
+    dataset: Dataset,
+    splits: Splits,
+    against_total: bool = True,
+) -> LeftOutErrors | None:
+    """The same of jobs that need not have models.
+
+    `fitted` gives coefficients (jobs, targets, features), of NumPy or on the device, and intercepts (jobs, targets) of
+    a group's jobs.
+    """
+    place = {id(job): i for i, job in enumerate(jobs)}
     found: LeftOutErrors | None = None
     for group in grouped(jobs, dataset, splits):
-        if group.dual or min(len(splits.test_rows(job.split)) for job in group.jobs) < 2:
+        if group.dual or min(len(splits.test_rows(k)) for k in {job.split for job in group.jobs}) < 2:
             return None
-        coef = np.stack([np.atleast_2d(job.estimator.coef_) for job in group.jobs]).astype(np.float64)
         targets = group.n_targets
-        intercept = np.stack(
-            [np.broadcast_to(np.asarray(job.estimator.intercept_, np.float64), targets) for job in group.jobs]
-        )
-        residual, total, rounding, total_rounding, weight = core.squared_errors(
+        coef, intercept = fitted(group)
+        residual, total, rounding, total_rounding, weight = group.kernels.squared_errors(
             group.gram(), group.splits, coef, intercept, group.execution
         )
         if not (weight > 0).all():
@@ -369,12 +398,12 @@ def left_out_errors(
         exact = ((rounding <= share * measure) & (total_rounding <= share * total)).all(axis=1)
         if not exact.all():
             left = np.flatnonzero(~exact)
-            residual[left], total[left] = _errors_of_rows(group, left, coef, intercept, splits)
+            residual[left], total[left] = _errors_of_rows(group, left, on_host(coef), intercept, splits)
         if found is None:
             found = LeftOutErrors(
                 np.empty((len(jobs), targets)), np.empty((len(jobs), targets)), np.empty(len(jobs))
             )
-        rows = [place[id(job.estimator)] for job in group.jobs]
+        rows = [place[id(job)] for job in group.jobs]
         for whole, part in zip(found, (residual, total, weight), strict=True):
             whole[rows] = part
     return found

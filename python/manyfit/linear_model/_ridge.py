@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import linear_model
 
+from manyfit._device_arrays import on_host
 from manyfit._native import core
 from manyfit.base import Estimator
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, PreparedJobs
 
-__all__ = ["Ridge", "RidgeEstimator", "solve_ridge"]
+__all__ = ["Ridge", "RidgeEstimator", "ridge_from_columns", "solve_ridge"]
 
 
 class RidgeEstimator(LinearEstimator):
@@ -153,21 +154,36 @@ def solve_ridge(group: PreparedJobs, alpha: NDArray[np.float64], positive: bool 
     """Fit the jobs with penalties alpha (jobs, targets); False for those that are left to scikit-learn."""
     if group.dual and not positive:
         return _solve_dual(group, alpha)
-    kernels, jobs = group.kernels, (group.splits, group.fit_intercept, alpha)
-    if positive:
-        if group.too_wide_for_gram:
-            return np.zeros(len(group.jobs), dtype=bool)
-        result = kernels.nonnegative(group.gram(), *jobs, group.execution)
-    else:
-        result = kernels.ridge(group.gram(), *jobs, group.execution)
-    reliable: NDArray[np.bool_] = result[2]
-    _keep(group, result, reliable)
-    if reliable.all() or positive:
+    if not positive:
+        coef, intercept = ridge_from_columns(group, alpha)
+        reliable = np.ones(len(group.jobs), dtype=bool)
+        _keep(group, (on_host(coef), intercept, reliable), reliable)
         return reliable
-    again = group.subset(~reliable)
-    result = kernels.ridge(again.qr(), again.splits, again.fit_intercept, alpha[~reliable], again.execution)
-    _keep(again, result, result[2])
-    return np.ones(len(group.jobs), dtype=bool)
+    if group.too_wide_for_gram:
+        return np.zeros(len(group.jobs), dtype=bool)
+    result = group.kernels.nonnegative(
+        group.gram(), group.splits, group.fit_intercept, alpha, group.execution
+    )
+    solved: NDArray[np.bool_] = result[2]
+    _keep(group, result, solved)
+    return solved
+
+
+def ridge_from_columns(group: PreparedJobs, alpha: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
+    """Coefficients (jobs, targets, features), many of them where they were found, and intercepts (jobs, targets).
+
+    From the Gram of the columns, or from their triangular factor where that would lose digits.
+    """
+    jobs = group.splits, group.fit_intercept, alpha, group.execution
+    coef, intercept, reliable = group.kernels.ridge(group.gram(), *jobs)
+    if not reliable.all():
+        left = ~reliable
+        again = group.subset(left)
+        coef, intercept = np.array(on_host(coef)), np.array(intercept)
+        coef[left], intercept[left], _ = group.kernels.ridge(
+            again.qr(), again.splits, again.fit_intercept, alpha[left], again.execution
+        )
+    return coef, intercept
 
 
 def _solve_dual(group: PreparedJobs, alpha: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -20,13 +20,14 @@ from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._inner_splits import InnerSplits
 from manyfit.linear_model._least_squares import (
+    LeftOutErrors,
     LinearEstimator,
     PreparedJobs,
+    errors_of_fits,
     grouped,
-    left_out_errors,
     r2,
 )
-from manyfit.linear_model._ridge import Ridge, solve_ridge
+from manyfit.linear_model._ridge import Ridge, ridge_from_columns, solve_ridge
 from manyfit.splits import Splits
 
 __all__ = ["RidgeCV", "RidgeSelection"]
@@ -233,12 +234,7 @@ class RidgeSelection(LinearEstimator):
         plan = InnerSplits(dataset, splits)
         of = [plan.add(job) for job in jobs]
         inner = Splits(splits.n_rows, plan.pairs)
-        members: list[list[Job]] = []
-        for job, (first, last) in zip(jobs, of, strict=True):
-            alphas = job.estimator._penalty_list()
-            members.append([Job(job.estimator._new_member(a), k) for a in alphas for k in range(first, last)])
-        cls._member._train([job for each in members for job in each], dataset, inner)
-        scores = cls._fold_scores(jobs, members, dataset, inner)
+        scores = cls._fold_scores(jobs, of, dataset, inner)
         final: list[Job] = []
         for job, (first, last), values in zip(jobs, of, scores, strict=True):
             alphas = job.estimator._penalty_list()
@@ -266,32 +262,60 @@ class RidgeSelection(LinearEstimator):
 
     @classmethod
     def _fold_scores(
-        cls, jobs: Sequence[Job], members: Sequence[Sequence[Job]], dataset: Dataset, inner: Splits
+        cls, jobs: Sequence[Job], of: Sequence[tuple[int, int]], dataset: Dataset, inner: Splits
     ) -> list[Floats]:
-        """Scores of every member on its fold."""
+        """Scores of every penalty on every fold, (alphas * folds,), for each job."""
+        fits = [
+            [Job(job.estimator, k) for _ in job.estimator._penalty_list() for k in range(first, last)]
+            for job, (first, last) in zip(jobs, of, strict=True)
+        ]
         summed = [i for i, job in enumerate(jobs) if job.estimator.scoring in cls._sum_scores]
-        together = [member for i in summed for member in members[i]]
-        of_total = all(jobs[i].estimator.scoring in (None, "r2") for i in summed)
-        errors = left_out_errors(together, dataset, inner, of_total) if together else None
         scores: list[Floats | None] = [None] * len(jobs)
+        errors = cls._fold_errors([fits[i] for i in summed], dataset, inner) if summed else None
         if errors is not None:
-            weights = dataset.weights(jobs[0].estimator)
-            sizes = {
-                k: float(len(rows) if weights is None else weights[rows].sum(dtype=np.float64))
-                for k in {member.split for member in together}
-                for rows in (inner.test_rows(k),)
-            }
-            size = np.array([sizes[member.split] for member in together])
             begin = 0
             for i in summed:
-                part = slice(begin, begin + len(members[i]))
+                part = slice(begin, begin + len(fits[i]))
                 begin = part.stop
                 score = cls._sum_scores[jobs[i].estimator.scoring]
-                scores[i] = score(errors[0][part], errors[1][part], size[part])
-        return [
-            _score_each(jobs[i].estimator, members[i], dataset, inner) if known is None else known
-            for i, known in enumerate(scores)
+                scores[i] = score(errors.residual[part], errors.total[part], errors.weight[part])
+        asked = [i for i, known in enumerate(scores) if known is None]
+        members = [
+            [
+                Job(job.estimator._new_member(a), job.split)
+                for job, a in zip(fits[i], _penalties(fits[i]), strict=True)
+            ]
+            for i in asked
         ]
+        cls._member._train([job for each in members for job in each], dataset, inner)
+        for i, own in zip(asked, members, strict=True):
+            scores[i] = _score_each(jobs[i].estimator, own, dataset, inner)
+        return [each for each in scores if each is not None]
+
+    @classmethod
+    def _fold_errors(
+        cls, fits: Sequence[Sequence[Job]], dataset: Dataset, inner: Splits
+    ) -> LeftOutErrors | None:
+        """Squared errors of every fit on its fold, of whose model nothing else is asked."""
+        together = [job for each in fits for job in each]
+        penalty = dict(zip(map(id, together), (a for each in fits for a in _penalties(each)), strict=True))
+        weights = dataset.weights(together[0].estimator)
+        if weights is not None:
+            inner.assert_weight(weights)
+        inner.groups = dataset.known_folds(inner.groups)
+
+        def fitted(group: PreparedJobs) -> tuple[Any, Floats]:
+            alpha = np.array([penalty[id(job)] for job in group.jobs])
+            return ridge_from_columns(group, np.repeat(alpha[:, None], group.n_targets, axis=1))
+
+        of_total = all(each[0].estimator.scoring in (None, "r2") for each in fits)
+        return errors_of_fits(fitted, together, dataset, inner, of_total)
+
+
+def _penalties(fits: Sequence[Job]) -> list[float]:
+    """Of fits of one estimator, all folds of a penalty before the next penalty."""
+    alphas: list[float] = fits[0].estimator._penalty_list()
+    return [alpha for alpha in alphas for _ in range(len(fits) // len(alphas))]
 
 
 def _score_each(owner: Any, members: Sequence[Job], dataset: Dataset, inner: Splits) -> Floats:
