@@ -17,7 +17,7 @@ __all__ = ["CudaKernels", "kernels_of"]
 _SEED = 7  # column of a descent's settings
 FEW = 1 << 17  # multiply-adds that a processor has done before a device has answered
 _SWEEPS = 16  # of a descent, about
-_SMALL = 1 << 20  # bytes of a table that goes to the device unasked
+_SMALL = 1 << 20  # bytes for which there is room, or none for anything
 
 _made: dict[int, CudaKernels] = {}
 
@@ -57,11 +57,13 @@ class CudaKernels:
     # --- what lies on the device ---
 
     def upload(self, array: NDArray[Any]) -> Any:
-        """A copy on the device; a table for which there is no room stays where it is, and is streamed."""
-        table = array.ndim == 2 and array.nbytes >= _SMALL
-        if table and not self.module.logistic_rows_fit(len(array), array.nbytes, self.index):
-            return array
+        """A copy on the device."""
         return self.module.Array.upload(array, self.index)
+
+    def has_room(self, table: NDArray[Any]) -> bool:
+        """Whether a table may lie on the device while passes over its rows are made; others are streamed."""
+        small = table.nbytes < _SMALL
+        return small or bool(self.module.logistic_rows_fit(len(table), table.nbytes, self.index))
 
     def are_few(self, multiply_adds: int) -> bool:
         """Whether the host is done with so much work before the device has answered."""
@@ -134,9 +136,10 @@ class CudaKernels:
         start: NDArray[np.float64] | None,
         execution: core.Execution,
     ) -> Any:
-        """Lasso and elastic net of every job; a few small ones, many columns and coordinates in random order are the core's.
+        """Lasso and elastic net of every job.
 
-        Of others, coefficients that are many stay on the device.
+        A few small ones, many columns and coordinates in random order are the core's. Of others,
+        coefficients that are many stay on the device.
         """
         moments = self.moments(prepared)
         in_order = bool((settings[:, _SEED] < 0).all())
@@ -220,9 +223,10 @@ class CudaKernels:
         fit_intercept: bool,
         class_weights: NDArray[np.float64],
     ) -> Any:
-        arrays = (a if a is None or self.is_here(a) else self.upload(a) for a in (X, codes, sample_weight))
         return self.module.LogisticPasses(
-            *arrays,
+            X,
+            codes,
+            sample_weight,
             self.folds(folds),
             n_classes,
             fit_intercept,

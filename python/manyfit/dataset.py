@@ -305,8 +305,11 @@ class Dataset:
         return columns
 
     def resident(self, kernels: Any, estimator: object) -> Any:
-        """`X` on the device of `kernels`, copied there once."""
-        return self.kept(self.X if self._X_stays else self.matrix(estimator), kernels)
+        """`X` on the device of `kernels`, copied there once; where there is no room for it, as it is."""
+        if self._X_stays:
+            return self.kept(self.X, kernels)
+        X = self.matrix(estimator)
+        return self.kept(X, kernels) if self._is_kept(X, kernels) or kernels.has_room(X) else X
 
     def placed(self, kernels: Any, estimator: object, targets: bool = True) -> tuple[Any, Any, Any]:
         """`X`, targets of two dimensions and weights, where kernels that read them once are to find them.
@@ -321,9 +324,12 @@ class Dataset:
         if targets:
             arrays[1] = self.y if self._y_stays else self.targets_2d(estimator)
             arrays[2] = self.weights(estimator)
-        if self._X_stays or (id(X), kernels.index) in self._uploads:
+        if self._X_stays or self._is_kept(X, kernels):
             arrays = [array if array is None else self.kept(array, kernels) for array in arrays]
         return arrays[0], arrays[1], arrays[2]
+
+    def _is_kept(self, array: Any, kernels: Any) -> bool:
+        return (id(array), kernels.index) in self._uploads
 
     def kept(self, array: Any, kernels: Any) -> Any:
         """An array on the device of `kernels`, copied there once and kept with this dataset."""

@@ -73,13 +73,13 @@ def test_small_data_of_many_passes_are_the_cores(module: Any, simulated: None, u
 
 
 @pytest.mark.small
-def test_a_small_fit_is_one_launch(module: Any, simulated: None, upload: Any) -> None:
+@pytest.mark.parametrize("estimator", [Ridge(), Lasso(alpha=0.1)], ids=repr)
+def test_a_small_fit_is_one_launch(estimator: Any, module: Any, simulated: None, upload: Any) -> None:
     """The pass over the rows: what is left is less than a launch costs."""
-    X, y = data(Ridge())
+    X, y = data(estimator)
     X, y = upload(X[:200]), upload(y[:200])
-    Ridge(device="cuda").fit(X, y)
     before = module.simulated_launches()
-    Ridge(device="cuda").fit(X, y)
+    on(estimator, "cuda").fit(X, y)
     assert module.simulated_launches() - before == 1
 
 
