@@ -12,7 +12,9 @@
 set(MANYFIT_CUDA AUTO CACHE STRING "CUDA module: AUTO, ON, OFF or SIMULATED")
 set_property(CACHE MANYFIT_CUDA PROPERTY STRINGS AUTO ON OFF SIMULATED)
 set(MANYFIT_CUDA_ARCHITECTURES "" CACHE STRING "GPU architectures, as CMAKE_CUDA_ARCHITECTURES")
+# Code for each, and text that later cards compile for themselves.
 set(MANYFIT_CUDA_RELEASE_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120)
+set(MANYFIT_CUDA_OLDER_ARCHITECTURES 75-real 80-real 86-real 89-real 90)  # before CUDA 12.8
 set(MANYFIT_CUDA_OLDEST 12.4)
 
 string(TOUPPER "${MANYFIT_CUDA}" MANYFIT_CUDA)
@@ -69,6 +71,9 @@ elseif(MANYFIT_CUDA STREQUAL "ON")
   set(MANYFIT_CUDA_MODULE CUDA)
   if(NOT MANYFIT_CUDA_ARCHITECTURES)
     set(MANYFIT_CUDA_ARCHITECTURES ${MANYFIT_CUDA_RELEASE_ARCHITECTURES})
+    if(nvcc_VERSION VERSION_LESS 12.8)
+      set(MANYFIT_CUDA_ARCHITECTURES ${MANYFIT_CUDA_OLDER_ARCHITECTURES})
+    endif()
   endif()
 else()
   execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader

@@ -15,6 +15,7 @@ __all__ = ["CudaKernels", "kernels_of"]
 
 _SEED = 7  # column of a descent's settings
 _SMALL = 1 << 20  # bytes of a table that goes to the device unasked
+FEW = 1 << 17  # multiply-adds that a processor has done before a device has answered
 
 _made: dict[int, CudaKernels] = {}
 
@@ -112,9 +113,13 @@ class CudaKernels:
         alpha: NDArray[Any],
         execution: core.Execution,
     ) -> Any:
-        """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits."""
+        """Ridge of every job: coefficients (jobs, targets, features), intercepts, and whether they keep all digits.
+
+        A few small systems, and wide ones, are the core's: their moments are on the host too.
+        """
         moments = self.moments(prepared)
-        if moments is None or moments.n_features > self._widest_ridge:
+        few = moments is not None and len(splits) * moments.n_features**3 <= FEW
+        if moments is None or few or moments.n_features > self._widest_ridge:
             return core.ridge(prepared, splits, fit_intercept, alpha, execution)
         run = self.execution(execution)
         return self.module.ridge(moments, moments.folds, splits, fit_intercept, alpha, run)

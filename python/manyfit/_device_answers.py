@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,25 @@ from numpy.typing import NDArray
 from manyfit._device_arrays import DeviceInput, held, like, on_device, on_host, refuse_on_cpu
 from manyfit._execution import backend, execution
 
-__all__ = ["ClassifierAnswers", "affine_on_device", "answered", "scored"]
+__all__ = ["ClassifierAnswers", "affine_on_device", "also_on_device", "answered", "scored"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def also_on_device(method: _Method) -> _Method:
+    """Let a method of a model answer rows on a device as well.
+
+    Those go to ``self._answer_on_device(X, name of the method, ...)``, any others to the method.
+    """
+    name = method.__name__
+
+    @wraps(method)
+    def answer(self: Any, X: Any, *more: Any, **named: Any) -> Any:
+        if type(X) is not np.ndarray and on_device(X):
+            return self._answer_on_device(X, name, *more, **named)
+        return method(self, X, *more, **named)
+
+    return answer  # type: ignore[return-value]
 
 
 def affine_on_device(model: Any, X: Any, coef: NDArray[Any], intercept: NDArray[Any]) -> tuple[Any, Any]:
@@ -61,7 +81,7 @@ def scored(model: Any, X: Any) -> tuple[Any, Any]:
     return affine_on_device(model, X, coef, intercept)
 
 
-def answered(model: Any, X: Any, method: str, *more: Any) -> Any:
+def answered(model: Any, X: Any, method: str, *more: Any, **named: Any) -> Any:
     """What a linear model's method says of rows on a device: computed there, and from its scores on the host.
 
     Arrays that it answers with are of the library that `X` is of.
@@ -78,7 +98,9 @@ def answered(model: Any, X: Any, method: str, *more: Any) -> Any:
         return like(given, scores.column() if single else scores, kernels)
     host = scores.numpy()
     answer = getattr(known_model(model, host), method)(
-        np.empty((len(host), 0)), *(on_host(each, "y") for each in more)
+        np.empty((len(host), 0)),
+        *(on_host(each, "y") for each in more),
+        **{each: on_host(value, each) for each, value in named.items()},
     )
     return like(given, answer, kernels) if isinstance(answer, np.ndarray) else answer
 
@@ -86,6 +108,9 @@ def answered(model: Any, X: Any, method: str, *more: Any) -> Any:
 class ClassifierAnswers:
     """Answers of a linear classifier: of rows on a device, arrays of the same kind; of others, scikit-learn's."""
 
+    _answer_on_device = answered
+
+    @also_on_device
     def decision_function(self, X: Any) -> Any:
         """Scores of the classes.
 
@@ -98,10 +123,9 @@ class ClassifierAnswers:
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             An array of the kind of `X`, on its device, where `X` lies on one.
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return answered(self, X, "decision_function")
         return super().decision_function(X)  # type: ignore[misc]  # of the class that follows
 
+    @also_on_device
     def predict(self, X: Any) -> Any:
         """Predict classes.
 
@@ -114,10 +138,9 @@ class ClassifierAnswers:
         ndarray of shape (n_samples,)
             Of `X` on a device and classes that are numbers, an array of the kind of `X`.
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return answered(self, X, "predict")
         return super().predict(X)  # type: ignore[misc]  # of the class that follows
 
+    @also_on_device
     def predict_proba(self, X: Any) -> Any:
         """Probabilities of the classes.
 
@@ -130,10 +153,9 @@ class ClassifierAnswers:
         ndarray of shape (n_samples, n_classes)
             An array of the kind of `X`, on its device, where `X` lies on one.
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return answered(self, X, "predict_proba")
         return super().predict_proba(X)  # type: ignore[misc]  # of the class that follows
 
+    @also_on_device
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the probabilities of the classes.
 
@@ -146,6 +168,4 @@ class ClassifierAnswers:
         ndarray of shape (n_samples, n_classes)
             An array of the kind of `X`, on its device, where `X` lies on one.
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return answered(self, X, "predict_log_proba")
         return super().predict_log_proba(X)  # type: ignore[misc]  # of the class that follows

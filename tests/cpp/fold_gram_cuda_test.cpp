@@ -215,8 +215,10 @@ TYPED_TEST(FoldGramCudaTest, AgreesWithTheCpu) {
 TYPED_TEST(FoldGramCudaTest, LargeMeansCostNoDigits) {
   const double mean = std::is_same_v<TypeParam, float> ? 1e4 : 1e8;
   const Problem<TypeParam> problem(3000, 5, 1, true, Layout::c, mean);
-  for (const GramKernel kernel : kKernels)
+  for (const GramKernel kernel : kKernels) {
     expect_moments(problem.resident(all_rows(3000), kernel), all_rows(3000), problem, kernel);
+    expect_moments(problem.streamed(all_rows(3000), kernel), all_rows(3000), problem, kernel);
+  }
 }
 
 bool finite(const DeviceGram& gram) {
@@ -260,12 +262,6 @@ TYPED_TEST(FoldGramCudaTest, NotFiniteIsFlagged) {
     }
 }
 
-// The memory of the simulated device while a test lasts.
-struct Memory {
-  explicit Memory(int64_t bytes) { set_simulated_memory(simulated_memory_used() + bytes); }
-  ~Memory() { set_simulated_memory(int64_t{1} << 30); }
-};
-
 TYPED_TEST(FoldGramCudaTest, StreamsInTilesOfEveryLayout) {
   const int64_t n = 40'000, d = 9;
   for (const Layout layout :
@@ -308,6 +304,10 @@ TYPED_TEST(FoldGramCudaTest, StopsWhenToldTo) {
     EXPECT_THROW(problem.streamed(all_rows(n), GramKernel::best, context), Stop);
     EXPECT_EQ(simulated_memory_used(), used);
   }
+  EXPECT_THROW(fold_gram_cuda(problem.X.view(), problem.Y.view(), VectorView<const TypeParam>(),
+                              on_device(all_rows(n)), ImpatientContext(1)),
+               Stop);
+  EXPECT_EQ(simulated_memory_used(), used);
   // And works afterwards, with the buffers it kept.
   const Folds folds = all_rows(n);
   expect_moments(problem.streamed(folds), folds, problem, GramKernel::best);

@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from manyfit import _cuda_kernels
+
 from .place import PLACE
 
 Upload = Callable[..., Any]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "small: small work runs where it is quickest, as it does for users")
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +26,13 @@ def device() -> None:
     """A device, or the reason why there is none."""
     if PLACE.why_not:
         pytest.skip(PLACE.why_not)
+
+
+@pytest.fixture(autouse=True)
+def every_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data of most checks are small, and what is small would run on the host."""
+    if request.node.get_closest_marker("small") is None:
+        monkeypatch.setattr(_cuda_kernels, "FEW", 0)
 
 
 @pytest.fixture

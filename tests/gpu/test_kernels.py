@@ -47,6 +47,17 @@ def test_solvers(kernel: str, upload: Any, monkeypatch: pytest.MonkeyPatch) -> N
             on(estimator, "cpu").fit(X, y)
 
 
+@pytest.mark.small
+def test_a_small_fit_is_one_launch(module: Any, simulated: None, upload: Any) -> None:
+    """The pass over the rows: what is left is less than a launch costs."""
+    X, y = data(Ridge())
+    X, y = upload(X[:200]), upload(y[:200])
+    Ridge(device="cuda").fit(X, y)
+    before = module.simulated_launches()
+    Ridge(device="cuda").fit(X, y)
+    assert module.simulated_launches() - before == 1
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_rows_stay_on_the_device(estimator: Any, upload: Any) -> None:
     """A fit brings none of X to the host, unless the table says so."""

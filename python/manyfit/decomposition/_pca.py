@@ -12,8 +12,8 @@ from sklearn import decomposition
 from sklearn.decomposition._pca import _infer_dimension
 from sklearn.utils.validation import check_is_fitted
 
-from manyfit._device_answers import affine_on_device
-from manyfit._device_arrays import DeviceInput, like, on_device, on_host
+from manyfit._device_answers import affine_on_device, also_on_device
+from manyfit._device_arrays import DeviceInput, like, on_host
 from manyfit._execution import backend, execution
 from manyfit._native import core
 from manyfit.base import Estimator, Job
@@ -174,6 +174,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         self.fit_backend_ = "scikit-learn"
         return projected
 
+    @also_on_device
     def transform(self, X: Any) -> Any:
         """Project `X` on the components.
 
@@ -185,8 +186,6 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_components_)
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return self._transform_on_device(X)
         # As in the linear models: NaN and infinity in X show in the answer, and the general path says so.
         components = self.__dict__.get("components_")
         named = "feature_names_in_" in self.__dict__
@@ -203,7 +202,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         general: NDArray[Any] = super().transform(X)
         return general
 
-    def _transform_on_device(self, X: Any) -> Any:
+    def _answer_on_device(self, X: Any, method: str) -> Any:
         check_is_fitted(self)
         coef = self.components_.astype(np.float64)
         if self.whiten:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from manyfit._device_answers import answered
-from manyfit._device_arrays import on_device, on_host
+from manyfit._device_answers import also_on_device, answered
+from manyfit._device_arrays import on_host
 from manyfit._execution import backend, execution
 from manyfit._native import core
 from manyfit.base import Estimator, Job
@@ -165,6 +165,7 @@ class LinearEstimator(Estimator):
     """A linear model that least squares fits."""
 
     _devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    _answer_on_device = answered
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the model.
@@ -259,6 +260,7 @@ class LinearEstimator(Estimator):
         scores: NDArray[np.float64] = -means.mean(axis=1)
         return scores
 
+    @also_on_device
     def predict(self, X: Any) -> Any:
         """Predict targets.
 
@@ -271,13 +273,12 @@ class LinearEstimator(Estimator):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
             An array of the kind of `X`, on its device, where `X` lies on one.
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return answered(self, X, "predict")
         answer = self._combined(X)
         if answer is None:
             answer = super().predict(X)
         return answer
 
+    @also_on_device
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination of the predictions; of classifiers, the share that is right.
 
@@ -291,8 +292,6 @@ class LinearEstimator(Estimator):
         -------
         float
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return float(answered(self, X, "score", y, sample_weight))
         return float(super().score(X, on_host(y, "y"), on_host(sample_weight, "sample_weight")))
 
     def _combined(self, X: Any) -> NDArray[Any] | None:

@@ -13,8 +13,8 @@ from sklearn import get_config, linear_model
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
-from manyfit._device_answers import ClassifierAnswers, answered
-from manyfit._device_arrays import on_device, on_host
+from manyfit._device_answers import ClassifierAnswers, also_on_device
+from manyfit._device_arrays import on_host
 from manyfit._execution import backend, execution
 from manyfit._labels import assert_classes
 from manyfit._native import core
@@ -190,6 +190,7 @@ class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegr
         """
         return self._fit_one(X, y, sample_weight)
 
+    @also_on_device
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of rows whose class is predicted.
 
@@ -203,8 +204,6 @@ class LogisticRegression(ClassifierAnswers, Estimator, linear_model.LogisticRegr
         -------
         float
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return float(answered(self, X, "score", y, sample_weight))
         return float(super().score(X, on_host(y, "y"), on_host(sample_weight, "sample_weight")))
 
     def _runs_here(self, dataset: Dataset) -> bool:

@@ -66,11 +66,9 @@ class Ridge(RidgeEstimator, linear_model.Ridge):  # type: ignore[misc]
     """Linear least squares with l2 penalty.
 
     Minimises ``||y - X w||^2 + alpha ||w||^2`` exactly, from the Gram of the centred data in one pass over
-    `X`
-    (of the rows where they are fewer than the columns). Penalties and splits of a population share the pass,
-    and the
-    penalties of a split one eigendecomposition. Where the Gram would lose digits, a QR factorisation of the
-    rows takes its place.
+    `X` (of the rows where they are fewer than the columns). Penalties and splits of a population share the
+    pass, and the penalties of a split one eigendecomposition. Where the Gram would lose digits, a QR
+    factorisation of the rows takes its place.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
-from manyfit._device_answers import answered
-from manyfit._device_arrays import on_device, on_host
+from manyfit._device_answers import also_on_device
+from manyfit._device_arrays import on_host
 from manyfit.base import Estimator, Job
 from manyfit.dataset import Dataset
 from manyfit.linear_model._least_squares import LinearEstimator, grouped
@@ -81,6 +81,7 @@ class LabelRegression(LinearEstimator):
 
     # --- answers ---
 
+    @also_on_device
     def decision_function(self, X: Any) -> Any:
         """Scores of the classes; the largest is predicted.
 
@@ -94,13 +95,12 @@ class LabelRegression(LinearEstimator):
             For two classes, that of the second, predicted where it is > 0. An array of the kind of `X`,
             on its device, where `X` lies on one.
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return answered(self, X, "decision_function")
         scores = self._combined(X)
         if scores is None:
             scores = super().decision_function(X)
         return scores
 
+    @also_on_device
     def predict(self, X: Any) -> Any:
         """Predict classes.
 
@@ -113,8 +113,6 @@ class LabelRegression(LinearEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             For multilabel `y`, ones where a label is predicted.
         """
-        if type(X) is not np.ndarray and on_device(X):
-            return answered(self, X, "predict")
         scores = self.decision_function(X)
         return _labels_of(scores, self.classes_, self._multilabel)
 
