@@ -262,12 +262,6 @@ TYPED_TEST(FoldGramCudaTest, NotFiniteIsFlagged) {
     }
 }
 
-// The memory of the simulated device while a test lasts.
-struct Memory {
-  explicit Memory(int64_t bytes) { set_simulated_memory(simulated_memory_used() + bytes); }
-  ~Memory() { set_simulated_memory(int64_t{1} << 30); }
-};
-
 TYPED_TEST(FoldGramCudaTest, StreamsInTilesOfEveryLayout) {
   const int64_t n = 40'000, d = 9;
   for (const Layout layout :

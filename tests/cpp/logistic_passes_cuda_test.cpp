@@ -10,6 +10,7 @@
 
 #include "core/device_simulated.h"
 #include "core/errors.h"
+#include "device_forms.h"
 #include "linear_model/logistic.h"
 #include "linear_model/logistic_population.h"
 #include "linear_model/logistic_port.h"
@@ -352,12 +353,6 @@ TEST(LogisticPassesCuda, RefusesCodesThatAreNoClasses) {
                  InvalidInput);
   }
 }
-
-// Bytes of the simulated device's memory beside what is used already, while a test lasts.
-struct Memory {
-  explicit Memory(int64_t bytes) { set_simulated_memory(simulated_memory_used() + bytes); }
-  ~Memory() { set_simulated_memory(int64_t{1} << 30); }
-};
 
 // What every function of the passes finds.
 template <class B>
