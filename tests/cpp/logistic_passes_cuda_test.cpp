@@ -381,7 +381,7 @@ TYPED_TEST(LogisticPassesCudaTest, StreamedRowsGiveTheSameBits) {
   for (const Layout layout : kLayouts) {
     for (const int64_t classes : {2, 3}) {
       for (const int64_t d : {9, 66}) {
-        const int64_t n = 2000;
+        const int64_t n = 1000;
         const bool weighted = (classes + d) % 2 == 0;
         const std::vector<OwnedSplit> splits =
             layout == Layout::c ? k_fold(n, 3) : shuffled_k_fold(n, 3, 4);
@@ -412,8 +412,6 @@ TYPED_TEST(LogisticPassesCudaTest, StreamedRowsGiveTheSameBits) {
 // Chunks of several tiles, in several rounds.
 TYPED_TEST(LogisticPassesCudaTest, DataLargerThanTheDeviceStream) {
   Both<TypeParam> both(140000, 30, 2, true, true, shuffled_k_fold(140000, 3, 4));
-  const std::vector<LogisticJob> jobs = {{0, 0, 1e-3, 0, 1e-8}, {1, 1, 1.0, 0, 1e-8}};
-  const auto expected = logistic_population(*both.passes, both.folds, jobs, Context(2));
   const std::vector<Numbers> sums = sums_of(both, *both.passes, 2);
   both.passes->sample(4);
   const std::vector<Numbers> of_sample = sums_of(both, *both.passes, 2);
@@ -425,9 +423,6 @@ TYPED_TEST(LogisticPassesCudaTest, DataLargerThanTheDeviceStream) {
     EXPECT_EQ(sums_of(both, *streamed, 2), sums);
     streamed->sample(4);
     EXPECT_EQ(sums_of(both, *streamed, 2), of_sample);
-    streamed->sample(1);
-    const auto actual = logistic_population(*streamed, both.folds, jobs, Context(2));
-    for (size_t b = 0; b < jobs.size(); ++b) EXPECT_EQ(actual.coef[b], expected.coef[b]);
   }
   EXPECT_EQ(simulated_memory_used(), used);
 }
