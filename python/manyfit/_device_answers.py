@@ -30,7 +30,7 @@ def also_on_device(method: _Method) -> _Method:
             return self._answer_on_device(X, name, *more, **named)
         return method(self, X, *more, **named)
 
-    return answer  # type: ignore[return-value]
+    return answer  # type: ignore[return-value]  # wraps() keeps the signature
 
 
 def affine_on_device(model: Any, X: Any, coef: NDArray[Any], intercept: NDArray[Any]) -> tuple[Any, Any]:

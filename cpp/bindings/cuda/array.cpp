@@ -78,6 +78,19 @@ py::object coef_array(DeviceCoef coef, std::vector<int64_t> shape) {
   return array;
 }
 
+py::array_t<double> to_array(const std::vector<double>& values, std::vector<py::ssize_t> shape) {
+  py::array_t<double> array(std::move(shape));
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
+}
+
+void require_order(const Order& order, const DeviceFolds& folds, int64_t rows) {
+  const int64_t *begin = order.data(), *end = begin + order.size();
+  if ((order.size() == 0 ? rows : order.size()) < folds.atom_begin.back() ||
+      std::any_of(begin, end, [&](int64_t row) { return row < 0 || row >= rows; }))
+    throw InvalidInput("order must name a row of X for every position of the folds");
+}
+
 void bind_arrays(py::module_& m) {
   m.def("array", &array_of, py::arg("object"), py::arg("name") = "X");
   py::class_<Array> array(m, "Array", py::module_local());

@@ -9,6 +9,7 @@
 #include "bindings/execution.h"
 #include "bindings/views.h"
 #include "core/device.h"
+#include "core/device_folds.h"
 #include "linear_model/coef_cuda.h"
 
 namespace manyfit::bindings {
@@ -76,6 +77,12 @@ Array new_array(Device& device, std::vector<int64_t> shape) {
 
 // As an array of NumPy where they are few, else as one on the device.
 py::object coef_array(DeviceCoef coef, std::vector<int64_t> shape);
+
+py::array_t<double> to_array(const std::vector<double>& values, std::vector<py::ssize_t> shape);
+
+// Positions in the order of folds, empty for 0, 1, 2, ...
+using Order = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+void require_order(const Order& order, const DeviceFolds& folds, int64_t rows);
 
 template <class T>
 void require_dtype(const Array& array, const char* name) {

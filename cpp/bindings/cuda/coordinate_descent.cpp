@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "bindings/cuda/array.h"
 #include "bindings/descent_rows.h"
 #include "linear_model/coordinate_descent_cuda.h"
@@ -8,12 +6,6 @@ namespace manyfit::bindings {
 namespace {
 
 using Reals = py::array_t<double, py::array::c_style | py::array::forcecast>;
-
-Reals to_array(const std::vector<double>& values, std::vector<py::ssize_t> shape) {
-  Reals array(std::move(shape));
-  std::memcpy(array.mutable_data(), values.data(), values.size() * sizeof(double));
-  return array;
-}
 
 // What core.coordinate_descent returns, for jobs with coordinates in their order; many coefficients
 // stay on the device.

@@ -59,19 +59,13 @@ DeviceGram resident(const Array& X, const Array* Y, const Array* w, const Device
   });
 }
 
-using Order = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
-
 DeviceGram streamed(const py::array& X, const py::object& Y, const py::object& w,
                     const DeviceFolds& folds, const Order& order, const Execution& execution) {
-  const std::vector<int64_t> positions(order.data(), order.data() + order.size());
   return by_dtype(X, [&]<class T>(T) {
     const Table<T> table(X, Y, w);
     require_folds(table.X.rows, folds);
-    const bool fits =
-        positions.empty() || static_cast<int64_t>(positions.size()) >= folds.atom_begin.back();
-    if (!fits || std::any_of(positions.begin(), positions.end(),
-                             [&](int64_t row) { return row < 0 || row >= table.X.rows; }))
-      throw InvalidInput("order must name a row of X for every position of the folds");
+    require_order(order, folds, table.X.rows);
+    const std::vector<int64_t> positions(order.data(), order.data() + order.size());
     return run(execution, [&](const Context& context) {
       return fold_gram_streamed_cuda(table.X, table.Y, table.weight, positions, folds, context);
     });

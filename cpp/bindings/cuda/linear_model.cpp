@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "bindings/cuda/array.h"
 #include "linear_model/evaluate_cuda.h"
 #include "linear_model/predict_cuda.h"
@@ -24,12 +22,6 @@ std::vector<int64_t> places_of(const Indices& splits, const DeviceFolds& folds) 
       throw InvalidInput("splits must lie in [0, " + std::to_string(folds.n_splits()) + "), got " +
                          std::to_string(split));
   return places;
-}
-
-Reals to_array(const std::vector<double>& values, std::vector<py::ssize_t> shape) {
-  Reals array(std::move(shape));
-  std::memcpy(array.mutable_data(), values.data(), values.size() * sizeof(double));
-  return array;
 }
 
 // What core.ridge returns; many coefficients stay on the device.
@@ -65,8 +57,7 @@ py::tuple squared_errors(const DeviceGram& gram, const DeviceFolds& folds, const
       intercept.size() != jobs * t)
     throw InvalidInput(
         "coef must have shape (jobs, targets, features), in C order on the device of the folds, "
-        "and "
-        "intercept (jobs, targets)");
+        "and intercept (jobs, targets)");
   const auto places = places_of(splits, folds);
   const auto constants = values_of(intercept);
   const SquaredErrorsCuda found = run(execution, [&](const Context& context) {

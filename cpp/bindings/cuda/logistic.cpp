@@ -1,6 +1,5 @@
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -13,8 +12,6 @@ namespace {
 
 using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-using Order = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
-
 // Passes over rows on a device, with all that they look at.
 struct Passes {
   py::object X;  // an Array, or one of NumPy whose rows are streamed
@@ -25,13 +22,6 @@ struct Passes {
   std::unique_ptr<LogisticPasses> passes;
   std::unique_ptr<LogisticServer> server;
 };
-
-void require_order(const Order& order, const DeviceFolds& folds, int64_t rows) {
-  const int64_t *begin = order.data(), *end = begin + order.size();
-  if ((order.size() == 0 ? rows : order.size()) < folds.atom_begin.back() ||
-      std::any_of(begin, end, [&](int64_t row) { return row < 0 || row >= rows; }))
-    throw InvalidInput("order must name a row of X for every position of the folds");
-}
 
 std::shared_ptr<Passes> passes_of(const py::object& X, const Array& codes, const py::object& w,
                                   const py::object& folds, int64_t n_classes, bool fit_intercept,
